@@ -1,0 +1,1 @@
+"""How well a model does: measures that the papers use, computed the same way for all models."""

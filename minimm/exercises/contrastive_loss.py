@@ -1,0 +1,157 @@
+"""Lesson 05: CLIP's symmetric cross-entropy."""
+
+import numpy as np
+
+from ._exercise import Case, Exercise
+
+
+def _pairs(seed, b, d, log_scale):
+    """Features of b pairs that agree a little, in lengths that differ from row to row."""
+    rng = np.random.default_rng(seed)
+    shared = rng.normal(size=(b, d))
+    image = (0.7 * shared + rng.normal(size=(b, d))) * rng.uniform(0.5, 4, size=(b, 1))
+    text = (0.7 * shared + rng.normal(size=(b, d))) * rng.uniform(0.5, 4, size=(b, 1))
+    return {"image_features": image, "text_features": text, "log_scale": np.array(log_scale)}
+
+
+def _cases():
+    first = _pairs(0, 5, 8, 1.2)
+    image, text = first["image_features"], first["text_features"]
+    order = [3, 0, 4, 2, 1]
+    same = np.tile(_pairs(4, 1, 9, 0.0)["image_features"], (6, 1))
+    return [
+        Case(first),
+        Case(_pairs(1, 3, 7, np.log(1 / 0.07)), "CLIP's first temperature, 0.07"),
+        Case(_pairs(2, 7, 4, 0.0)),
+        Case(_pairs(3, 4, 9, -0.7), "a scale below 1"),
+        Case({**first, "image_features": image[order], "text_features": text[order]}, "the pairs of case 1 in another order"),
+        Case({**first, "image_features": text, "text_features": image}, "the pairs of case 1 with the modalities swapped"),
+        Case({**first, "image_features": 10 * image}, "case 1 with longer image features; only directions count"),
+        Case({"image_features": same, "text_features": same, "log_scale": np.array(2.0)},
+             "all features identical, so that every match is a guess among the batch"),
+    ]
+
+
+def _unit(features, axis=1):
+    return features / np.sqrt((features**2).sum(axis=axis, keepdims=True))
+
+
+def _logits(image_features, text_features, log_scale):
+    return np.exp(log_scale) * _unit(image_features) @ _unit(text_features).T
+
+
+def _log_softmax(logits):
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+def _one_way(logits):
+    """Cross-entropy of every row with its diagonal entry as the target."""
+    return -np.diag(_log_softmax(logits)).mean()
+
+
+def _both_ways(logits):
+    return (_one_way(logits) + _one_way(logits.T)) / 2
+
+
+def _expected(image_features, text_features, log_scale):
+    image = [row / np.sqrt(np.dot(row, row)) for row in image_features]
+    text = [row / np.sqrt(np.dot(row, row)) for row in text_features]
+    b, scale, total = len(image), np.exp(log_scale), 0.0
+    for n in range(b):
+        match = scale * np.dot(image[n], text[n])
+        total += np.log(sum(np.exp(scale * np.dot(image[n], text[m])) for m in range(b))) - match
+        total += np.log(sum(np.exp(scale * np.dot(image[m], text[n])) for m in range(b))) - match
+    return np.array(total / (2 * b))
+
+
+def _from_logits(loss):
+    """A slip in what is done with the right logits."""
+    return lambda image_features, text_features, log_scale: loss(_logits(image_features, text_features, log_scale))
+
+
+def _from_features(logits):
+    """A slip in how the logits come about."""
+    return lambda image_features, text_features, log_scale: _both_ways(logits(image_features, text_features, log_scale))
+
+
+def _softmax(logits):
+    return np.exp(_log_softmax(logits))
+
+
+def _first_column(logits):
+    return -(_log_softmax(logits)[:, 0].mean() + _log_softmax(logits.T)[:, 0].mean()) / 2
+
+
+def _tell(came, expected):
+    side = "large" if came > expected else "small"
+    return (
+        "the loss must be the mean of two cross-entropies, image to text and text to image, where row n's target is n; "
+        f"yours is {came:.4g}, too {side}."
+    )
+
+
+_NOT_UNIT = "{} not normalised to length 1?"
+_ONE_WAY = "only one direction, {}? (Or the same one twice: the other direction needs the transposed logits.)"
+
+EXERCISE = Exercise(
+    name="contrastive_loss",
+    lesson="05",
+    difficulty=2,
+    minutes=15,
+    prompt="""Write `contrastive_loss(image_features, text_features, log_scale)`: the loss that CLIP is trained with.
+
+`image_features` and `text_features` are float tensors of shape `b d`; row n of the one belongs to row n of the other.
+They are not normalised. `log_scale` is a 0-d tensor, the logarithm of the factor that the cosines are multiplied by.
+The logits (`b b`) are $\\exp(\\text{log\\_scale})$ times the cosine of every image with every text. Take the
+cross-entropy that finds the right text for every image, the one that finds the right image for every text (each the mean
+over the batch), and return the mean of the two as a 0-d tensor. Gradients must flow back to all three inputs.""",
+    hints=(
+        "Cosines are dot products of rows of length 1: normalise both, then one matrix product gives all `b b` of them.",
+        "Row n of the logits is a classification of image n over the b texts. Its right answer is n, so the targets are"
+        " `torch.arange(b)`. For the texts the same holds for the columns.",
+        "`torch.nn.functional.cross_entropy(logits, targets)` takes logits (no softmax before it) and averages over the"
+        " rows. The second direction is the same call on `logits.T`.",
+    ),
+    solution='''
+def contrastive_loss(image_features, text_features, log_scale):
+    image = image_features / image_features.norm(dim=1, keepdim=True)
+    text = text_features / text_features.norm(dim=1, keepdim=True)
+    logits = log_scale.exp() * image @ text.T  # b b: images down, texts across
+    targets = torch.arange(len(logits))
+    image_to_text = torch.nn.functional.cross_entropy(logits, targets)
+    text_to_image = torch.nn.functional.cross_entropy(logits.T, targets)
+    return (image_to_text + text_to_image) / 2
+''',
+    fact="A model that knows nothing has a loss of ln(batch size): 4.85 for a batch of 128, 10.4 for CLIP's 32,768. So loss "
+    "curves of different batch sizes cannot be compared, and a curve stuck at ln(batch) has learnt nothing.",
+    cases=_cases,
+    expected=_expected,
+    slips=(
+        (_NOT_UNIT.format("features"), _from_features(lambda image, text, s: np.exp(s) * image @ text.T)),
+        (_NOT_UNIT.format("image features"), _from_features(lambda image, text, s: np.exp(s) * image @ _unit(text).T)),
+        (_NOT_UNIT.format("text features"), _from_features(lambda image, text, s: np.exp(s) * _unit(image) @ text.T)),
+        ("features normalised over the wrong axis (over the batch instead of each row)?",
+         _from_features(lambda image, text, s: np.exp(s) * _unit(image, 0) @ _unit(text, 0).T)),
+        (_ONE_WAY.format("image to text"), _from_logits(_one_way)),
+        (_ONE_WAY.format("text to image"), _from_logits(lambda logits: _one_way(logits.T))),
+        ("the two directions added instead of averaged?", _from_logits(lambda logits: 2 * _both_ways(logits))),
+        ("log_scale used as it is, without exp?", _from_features(lambda image, text, s: s * _unit(image) @ _unit(text).T)),
+        ("divided by the scale instead of multiplied, as if it were a temperature?",
+         _from_features(lambda image, text, s: np.exp(-s) * _unit(image) @ _unit(text).T)),
+        ("log_scale left out?", _from_features(lambda image, text, s: _unit(image) @ _unit(text).T)),
+        ("summed over the batch instead of averaged?", _from_logits(lambda logits: len(logits) * _both_ways(logits))),
+        ("summed over the batch and over both directions instead of averaged?",
+         _from_logits(lambda logits: 2 * len(logits) * _both_ways(logits))),
+        ("wrong sign? The cross-entropy is minus the log-probability.", _from_logits(lambda logits: -_both_ways(logits))),
+        ("every row compared with column 0? Row n's target is n.", _from_logits(_first_column)),
+        ("averaged over all pairs? Only the diagonal holds the matches.",
+         _from_logits(lambda logits: -(_log_softmax(logits).mean() + _log_softmax(logits.T).mean()) / 2)),
+        ("softmax before cross_entropy? It takes logits and applies the softmax itself.",
+         _from_logits(lambda logits: (_one_way(_softmax(logits)) + _one_way(_softmax(logits.T))) / 2)),
+        ("probability instead of its logarithm?",
+         _from_logits(lambda logits: -(np.diag(_softmax(logits)).mean() + np.diag(_softmax(logits.T)).mean()) / 2)),
+    ),
+    tell=_tell,
+    gradient_to=("image_features", "text_features", "log_scale"),
+)

@@ -1,0 +1,1 @@
+"""One architecture a file, one file a paper."""

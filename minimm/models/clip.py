@@ -1,0 +1,212 @@
+"""CLIP: Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision".
+
+Two towers that never see each other, and one number per pair: the cosine of their features, scaled.
+A picture goes through a vision transformer, a sentence through a causal text transformer; both features are mapped to a
+common space. The loss asks, in both directions, which of the batch's partners is the right one.
+
+Letters: b pictures or sentences, n places of a picture, l tokens, d width of a tower, e width of the common space.
+Where the paper and the authors' code differ, this file follows the code, which produced the released weights.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from .._errors import expect
+from ..layers import ConvStem, PatchEmbedding, PreNormBlock, QuickGELU
+from ..layers.attention import causal_mask
+from ..objectives.contrastive import similarity, symmetric_cross_entropy
+
+
+@dataclass(frozen=True)
+class CLIPConfig:
+    """Sizes of a CLIP. The defaults are the course's; `CLIPConfig.paper()` is the published ViT-B/32."""
+
+    embed_dim: int = 128
+    image: int = 64  # pixels; pictures are square
+    patch: int = 8  # pixels
+    vision_width: int = 128
+    vision_layers: int = 2
+    vision_heads: int = 4
+    context: int = 48  # tokens at most
+    vocab: int = 128
+    text_width: int = 128
+    text_layers: int = 2
+    text_heads: int = 4
+    eot_id: int = 2  # of the end-of-text token, here [SEP]
+    stem: bool = True  # convolutions in place of the linear patch projection: not in the paper
+
+    @classmethod
+    def paper(cls):
+        """ViT-B/32 with the text transformer of section 2.4. Heads are 64 wide throughout."""
+        return cls(embed_dim=512, image=224, patch=32, vision_width=768, vision_layers=12, vision_heads=12, context=77,
+                   vocab=49408, text_width=512, text_layers=12, text_heads=8, eot_id=49407, stem=False)
+
+    def __post_init__(self):
+        expect(self.image % self.patch == 0, "image", self.image, f"a multiple of the patch {self.patch}")
+        expect(0 <= self.eot_id < self.vocab, "eot_id", self.eot_id, f"an id below the vocabulary's {self.vocab}")
+
+
+class CLIPOutput(NamedTuple):
+    """image_features, text_features `b e`, not normalised; logits_per_image `i t`, a row a picture."""
+
+    image_features: torch.Tensor
+    text_features: torch.Tensor
+    logits_per_image: torch.Tensor
+
+
+class VisionTower(nn.Module):
+    """ViT (section 2.4): patches, class token, positions, one more LayerNorm in front, pre-norm blocks."""
+
+    def __init__(self, config):
+        super().__init__()
+        c, d = config, config.vision_width
+        self.config = config
+        self.patch = ConvStem(d, c.patch) if c.stem else PatchEmbedding(d, c.patch, bias=False)
+        # The authors leave the blocks of this tower at PyTorch's defaults; only these three are set.
+        self.cls = nn.Parameter(d**-0.5 * torch.randn(d))
+        self.pos = nn.Parameter(d**-0.5 * torch.randn(1 + (c.image // c.patch) ** 2, d))
+        self.ln_pre = nn.LayerNorm(d)
+        self.blocks = nn.ModuleList(
+            PreNormBlock(d, c.vision_heads, activation=QuickGELU) for _ in range(c.vision_layers))
+        self.ln_final = nn.LayerNorm(d)
+        self.proj = nn.Linear(d, c.embed_dim, bias=False)
+        nn.init.normal_(self.proj.weight, std=d**-0.5)
+        for block in self.blocks:
+            default_attention_init(block.attn)
+
+    def tokens(self, images):
+        """`b 3 h w -> b 1+n d`: the states behind the last block, the class token first."""
+        x = self.patch(images)  # b n d
+        x = torch.cat([self.cls.expand(len(x), 1, -1), x], dim=1) + self.pos
+        x = self.ln_pre(x)
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+    def features(self, images):
+        """`b 3 h w -> b d`: the normalised state of the class token alone, in front of the projection; the paper's
+        linear probes start here."""
+        return self.ln_final(self.tokens(images)[:, 0])
+
+    def forward(self, images):
+        return self.proj(self.features(images))
+
+
+class TextTower(nn.Module):
+    """The text transformer (section 2.4): causal attention, read out at the end-of-text token.
+
+    There is no mask for padding: pads stand behind the end of the text, where causal attention never looks.
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        c, d = config, config.text_width
+        self.config = config
+        self.tok = nn.Embedding(c.vocab, d)
+        self.pos = nn.Parameter(0.01 * torch.randn(c.context, d))
+        self.blocks = nn.ModuleList(PreNormBlock(d, c.text_heads, activation=QuickGELU) for _ in range(c.text_layers))
+        self.ln_final = nn.LayerNorm(d)
+        self.proj = nn.Linear(d, c.embed_dim, bias=False)
+        self.register_buffer("mask", causal_mask(c.context), persistent=False)
+        nn.init.normal_(self.tok.weight, std=0.02)
+        nn.init.normal_(self.proj.weight, std=d**-0.5)
+        for block in self.blocks:
+            default_attention_init(block.attn)  # biases; the weights follow
+            for linear in (block.attn.q, block.attn.k, block.attn.v):
+                nn.init.normal_(linear.weight, std=d**-0.5)
+            # Residual branches add up over the depth: their last maps start smaller, as in GPT-2.
+            for linear in (block.attn.o, block.mlp.fc2):
+                nn.init.normal_(linear.weight, std=d**-0.5 * (2 * c.text_layers) ** -0.5)
+            nn.init.normal_(block.mlp.fc1.weight, std=(2 * d) ** -0.5)
+
+    def tokens(self, ids):
+        """`b l -> b l d`: the normalised states behind the last block."""
+        length = ids.shape[1]
+        x = self.tok(ids) + self.pos[:length]
+        for block in self.blocks:
+            x = block(x, self.mask[:length, :length])
+        return self.ln_final(x)
+
+    def forward(self, ids):
+        # The authors look for the highest id, since end-of-text has the highest of their vocabulary. That rule breaks
+        # with any other vocabulary; the first place that holds `eot_id` is the same and always right.
+        end = (ids == self.config.eot_id).int().argmax(1)
+        x = self.tokens(ids)
+        return self.proj(x[torch.arange(len(x), device=x.device), end])
+
+
+class CLIP(nn.Module):
+    """Figure 3 of the paper: two towers, a common space, a learnt temperature."""
+
+    def __init__(self, config=CLIPConfig()):
+        super().__init__()
+        self.config = config
+        self.vision = VisionTower(config)
+        self.text = TextTower(config)
+        # The logarithm of the scale 1 / tau is learnt, so that a step changes the scale by a factor (section 2.4).
+        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+
+    def encode_image(self, images):
+        """images `b 3 h w`, floating point, normalised (about -3 to 3) `-> b e`, not yet of length 1.
+
+        Raises TypeError for another dtype, ValueError for another shape, an empty batch, values out of range or NaN.
+        """
+        c = self.config
+        expect(isinstance(images, torch.Tensor) and images.is_floating_point(), "images",
+               getattr(images, "dtype", type(images).__name__), "a tensor of normalised floating-point pixels", TypeError)
+        expect(images.ndim == 4 and images.shape[1:] == (3, c.image, c.image) and len(images) > 0, "images",
+               f"shape {tuple(images.shape)}", f"shape (b, 3, {c.image}, {c.image}) with b > 0")
+        low, high = (float(v) for v in torch.aminmax(images.detach()))
+        expect(-20 < low and high < 20, "images", f"values from {low:.3g} to {high:.3g}",
+               "normalised pixels, about -3 to 3 (not 0 to 255, no NaN)")
+        return self.vision(images)
+
+    def encode_text(self, ids):
+        """ids `b l` of int64, every row with an end-of-text token `-> b e`, not yet of length 1.
+
+        Raises TypeError for another dtype, ValueError for a wrong shape, an empty batch, a text that is too long, an
+        id outside the vocabulary or a text without its end.
+        """
+        c = self.config
+        expect(isinstance(ids, torch.Tensor) and ids.dtype == torch.int64, "ids",
+               getattr(ids, "dtype", type(ids).__name__), "a tensor of int64", TypeError)
+        expect(ids.ndim == 2 and ids.numel() > 0, "ids", f"shape {tuple(ids.shape)}", "shape (b, l), not empty")
+        expect(ids.shape[1] <= c.context, "ids", f"texts of {ids.shape[1]} tokens", f"at most {c.context}")
+        low, high = (int(v) for v in torch.aminmax(ids))
+        expect(0 <= low and high < c.vocab, "ids", f"ids from {low} to {high}", f"ids from 0 to {c.vocab - 1}")
+        expect(bool((ids == c.eot_id).any(1).all()), "ids", "a text without its end",
+               f"the end-of-text id {c.eot_id} in every row (was the text cut off?)")
+        return self.text(ids)
+
+    def forward(self, images, ids):
+        """images `i 3 h w`, ids `t l`: CLIPOutput."""
+        image_features, text_features = self.encode_image(images), self.encode_text(ids)
+        return CLIPOutput(image_features, text_features, similarity(image_features, text_features, self.log_scale))
+
+    def loss(self, batch):
+        """The symmetric cross-entropy of a batch of pairs: {"contrastive": 0-d}. Chance is ln b.
+
+        batch: a mapping with `images` and `ids`, row i of both a pair. Raises ValueError for fewer than two pairs.
+        """
+        expect(len(batch["images"]) == len(batch["ids"]), "batch",
+               f"{len(batch['images'])} pictures, {len(batch['ids'])} texts", "as many pictures as texts")
+        return {"contrastive": symmetric_cross_entropy(self(batch["images"], batch["ids"]).logits_per_image)}
+
+    @torch.no_grad()
+    def after_step(self):
+        """The scale is kept from growing past 100 (section 2.4). The parameter is clamped, after the step: logits
+        clamped in the forward pass would have no gradient."""
+        self.log_scale.clamp_(max=math.log(100))
+
+
+def default_attention_init(attention):
+    """What torch.nn.MultiheadAttention starts from, and so the authors: one Xavier matrix for q, k and v, no bias."""
+    width = attention.q.weight.shape[1]
+    for linear in (attention.q, attention.k, attention.v):
+        nn.init.uniform_(linear.weight, -(bound := (6 / (4 * width)) ** 0.5), bound)
+        nn.init.zeros_(linear.bias)
+    nn.init.zeros_(attention.o.bias)

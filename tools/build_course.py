@@ -1,0 +1,167 @@
+"""Execute all notebooks and write them as web pages, with a page of contents: build/course/index.html.
+
+    .venv/bin/python tools/build_course.py
+
+The notebooks themselves are not changed. The pages appear all at once, when the last notebook has run.
+"""
+
+import asyncio
+import html
+import os
+import re
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from bs4 import BeautifulSoup
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbconvert import HTMLExporter
+from nbconvert.filters import markdown2html
+
+ROOT = Path(__file__).resolve().parents[1]
+WIDGET = "application/vnd.jupyter.widget-view+json"
+WIDGETS = "application/vnd.jupyter.widget-state+json"
+
+CONTENTS = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>minimm: contents</title>
+<style>
+body {{ max-width: 44rem; margin: 3rem auto; padding: 0 1rem; font: 1rem/1.5 system-ui, sans-serif; color: #222; }}
+li {{ margin-bottom: 1rem; }}
+li a {{ font-weight: 600; }}
+li p {{ margin: 0; }}
+</style>
+</head>
+<body>
+<h1>minimm</h1>
+<p>Multimodal learning from scratch. The controls of these pages move in JupyterLab only: <code>make lab</code>.</p>
+<ol>
+{entries}
+</ol>
+</body>
+</html>
+"""
+
+
+def main(notebooks=ROOT / "notebooks", target=ROOT / "build" / "course"):
+    found = [path for path in notebooks.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts]
+    paths = sorted(found, key=lambda path: (len(path.relative_to(notebooks).parts), path))
+    if not paths:
+        sys.exit(f"minimm: there are no notebooks in {notebooks}.")
+
+    new = target.with_name(target.name + ".new")
+    shutil.rmtree(new, ignore_errors=True)
+    entries = []
+    for path in paths:
+        name = path.relative_to(notebooks)
+        print(f"{name.as_posix()} ...", end=" ", flush=True)
+        start = time.monotonic()
+        notebook = execute(path)
+        page = new / name.with_suffix(".html")
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(to_html(notebook, path), encoding="utf-8")
+        entries.append(contents_entry(notebook, name))
+        print(f"{time.monotonic() - start:.0f} s", flush=True)
+    (new / "index.html").write_text(CONTENTS.format(entries="\n".join(entries)), encoding="utf-8")
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(new, target)
+    print(f"The course is in {target / 'index.html'}")
+
+
+def execute(path):
+    """The notebook with the outputs of a fresh run, in its own folder, on the kernel of this environment."""
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(
+        notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
+    )
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        sys.exit(f"\nminimm: {path.name} stopped with {error.ename}: {error.evalue}. Open it with make lab and run it there.")
+    return notebook
+
+
+def to_html(notebook, path):
+    """One page that works without a kernel."""
+    stand_still(notebook)
+    resources = {"metadata": {"name": title(notebook) or path.stem, "path": str(path.parent)}}
+    page, _ = HTMLExporter(embed_images=True).from_notebook_node(notebook, resources)
+    soup = BeautifulSoup(page, features="html.parser")
+    for script in soup.select("script[src*='require']"):  # only live widgets need it, and it is not there offline
+        script.decompose()
+    link_pages(soup)
+    return str(soup)
+
+
+def link_pages(soup):
+    """Let the links to other notebooks of the course lead to their pages."""
+    for link in soup.select("a[href]"):
+        if "://" not in link["href"]:
+            link["href"] = re.sub(r"\.ipynb(?=#|$)", ".html", link["href"])
+
+
+def stand_still(notebook):
+    """Replace every widget by what it shows now: without a kernel it cannot move."""
+    models = notebook.metadata.pop("widgets", {}).get(WIDGETS, {}).get("state", {})
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [
+                still
+                for output in cell.outputs
+                for still in (
+                    widget_outputs(output.data[WIDGET]["model_id"], models) if WIDGET in output.get("data", {}) else [output]
+                )
+            ]
+
+
+def widget_outputs(model_id, models):
+    """What a widget shows, and those that it holds: the outputs it captured, its label with its value."""
+    if model_id not in models:
+        return []
+    name, state = models[model_id]["model_name"], models[model_id]["state"]
+    if name == "OutputModel":
+        return [nbformat.from_dict(output) for output in state.get("outputs", [])]
+    children = [child.removeprefix("IPY_MODEL_") for child in state.get("children") or []]
+    if children:
+        return [output for child in children for output in widget_outputs(child, models)]
+    value, label = state.get("value"), state.get("description", "")
+    if value is None and state.get("index") is not None:  # a choice among several
+        value = state["_options_labels"][state["index"]]
+    if name in ("HTMLModel", "HTMLMathModel"):
+        shown = f"{html.escape(label)} {value}"
+    elif name == "LabelModel" or (label and value is not None):
+        shown = html.escape(f"{label} {value}")
+    else:
+        return []
+    return [nbformat.v4.new_output("display_data", {"text/html": f"<div>{shown}</div>"})]
+
+
+def title(notebook):
+    """The text of the first heading, None without one."""
+    for cell in notebook.cells:
+        heading = re.search(r"^#+ +(.+)$", cell.source, flags=re.MULTILINE) if cell.cell_type == "markdown" else None
+        if heading:
+            return heading[1].strip()
+    return None
+
+
+def contents_entry(notebook, name):
+    text = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    paragraphs = [part.strip() for part in re.split(r"\n\s*\n|^#+ .*$", text, flags=re.MULTILINE) if part.strip()]
+    about = BeautifulSoup(markdown2html(paragraphs[0]) if paragraphs else "", features="html.parser")
+    link_pages(about)
+    href = name.with_suffix(".html").as_posix()
+    return f'<li><a href="{href}">{html.escape(title(notebook) or name.stem)}</a>{about}</li>'
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # the kernel's debugger warns about frozen modules
+    if os.name == "nt":  # the messages of the kernel need a loop that can watch sockets
+        asyncio.set_event_loop_policy(asyncio.WindowsSelectorEventLoopPolicy())
+    main()
