@@ -32,7 +32,7 @@ help:
 	@echo "  make test-slow  run the tests that take long"
 	@echo "  make course     execute all notebooks and write them as web pages: build/course/index.html"
 	@echo "  make bench      compare minimm with other libraries: quality, speed, memory"
-	@echo "  make results    print the results that were measured"
+	@echo "  make results    rebuild the results in data/results, run by run"
 	@echo "  make clean      delete what the other targets left behind (not .venv, not downloads)"
 
 lab:
@@ -48,7 +48,7 @@ test-slow:
 	@$(VENV_PYTHON) -m pytest tests -m "slow or browser"
 
 course:
-	$(call environment)
+	$(call environment,test)
 	@$(VENV_PYTHON) tools/build_course.py
 
 bench:
@@ -57,7 +57,7 @@ bench:
 
 results:
 	$(call environment)
-	@$(VENV_PYTHON) -m benchmarks.results
+	@$(VENV_PYTHON) -m minimm.training.results
 
 clean:
 	@rm -rf build .pytest_cache .hypothesis *.egg-info

@@ -4,8 +4,6 @@ from collections import Counter
 
 import pytest
 
-notebook_seconds = Counter()
-
 
 def pytest_collection_modifyitems(items):
     gpu_items = [item for item in items if item.get_closest_marker("cuda")]
@@ -18,14 +16,14 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason="needs a GPU that CUDA can use; this machine has none"))
 
 
-def pytest_runtest_logreport(report):
-    path = report.nodeid.partition("::")[0]
-    if path.endswith(".ipynb"):
-        notebook_seconds[path] += report.duration  # the kernel's start and end are part of setup and teardown
-
-
 def pytest_terminal_summary(terminalreporter):
-    if notebook_seconds:
+    seconds = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            path = getattr(report, "nodeid", "").partition("::")[0]
+            if path.endswith(".ipynb") and hasattr(report, "duration"):
+                seconds[path] += report.duration  # the kernel's start and end are in a cell's setup and teardown
+    if seconds:
         terminalreporter.section("time of each notebook")
-        for path, seconds in sorted(notebook_seconds.items()):
-            terminalreporter.write_line(f"{seconds:7.1f} s  {path}")
+        for path in sorted(seconds):
+            terminalreporter.write_line(f"{seconds[path]:7.1f} s  {path}")

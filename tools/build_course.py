@@ -78,7 +78,11 @@ def execute(path):
     """The notebook with the outputs of a fresh run, in its own folder, on the kernel of this environment."""
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
-        notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
+        notebook,
+        timeout=None,
+        kernel_name="python3",
+        extra_arguments=["--log-level=ERROR"],  # its warnings are about networks; it serves this process only
+        resources={"metadata": {"path": str(path.parent)}},
     )
     try:
         client.execute()
@@ -147,7 +151,7 @@ def title(notebook):
     for cell in notebook.cells:
         heading = re.search(r"^#+ +(.+)$", cell.source, flags=re.MULTILINE) if cell.cell_type == "markdown" else None
         if heading:
-            return heading[1].strip()
+            return BeautifulSoup(markdown2html(heading[1]), features="html.parser").get_text().strip()
     return None
 
 

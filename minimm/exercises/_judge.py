@@ -130,8 +130,10 @@ def _broken(exercise, student, call, where):
         return Verdict(
             "error", f"{where} did not end within {TIME_LIMIT:g} seconds. Is there a loop that never ends?{stuck}"
         )
-    if isinstance(call.problem, NotImplementedError):
-        return Verdict("not yet", "not yet. Fill in the function, then run this cell again.")
+    if type(call.problem) is NotImplementedError:
+        text = str(call.problem)  # torch raises it too, then with a reason
+        reason = f" (It raised NotImplementedError: {_shorten(text)})" if text else ""
+        return Verdict("not yet", f"not yet. Fill in the function, then run this cell again.{reason}")
     if isinstance(call.problem, (SystemExit, KeyboardInterrupt)):
         kind = type(call.problem).__name__
         return Verdict("error", f"{where}: your function tried to end the program ({kind}). Let it return a result.")
@@ -263,13 +265,18 @@ def _call(student, arguments, seconds):
 
 
 def _stop(thread):
-    """Raise _TimeUp inside the thread, repeatedly (a bare `except:` may swallow it); True when it has ended."""
-    for _ in range(10):
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_TimeUp))
-        thread.join(0.05)
-        if not thread.is_alive():
-            return True
-    return False
+    """Raise _TimeUp inside the thread until it has ended, for half a second at most; True when it has ended."""
+    deadline = time.monotonic() + 0.5
+    interval = sys.getswitchinterval()
+    # A bare `except:` swallows the exception. Raised again at once, it also meets the thread outside of its `try`.
+    sys.setswitchinterval(1e-6)
+    try:
+        while thread.is_alive() and time.monotonic() < deadline:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_TimeUp))
+            thread.join(1e-5)
+    finally:
+        sys.setswitchinterval(interval)
+    return not thread.is_alive()
 
 
 def _home(student):
@@ -380,8 +387,8 @@ def _exact(value):
 def _array(value):
     """A result as a float64 array, or None if it is not made of real numbers."""
     if isinstance(value, torch.Tensor):
-        plain = value.layout == torch.strided and not value.is_complex()
-        return value.detach().cpu().double().numpy() if plain else None
+        plain = value.layout == torch.strided and value.device.type == "cpu" and not value.is_complex()
+        return value.detach().double().numpy() if plain else None
     return np.asarray(float(value)) if isinstance(value, numbers.Real) else None
 
 

@@ -15,15 +15,15 @@ def _pairs(seed, b, d, log_scale):
 
 
 def _cases():
-    first = _pairs(0, 5, 8, 1.2)
+    first = _pairs(303, 5, 8, 1.2)  # seeds with which the known slips give numbers well apart
     image, text = first["image_features"], first["text_features"]
     order = [3, 0, 4, 2, 1]
     same = np.tile(_pairs(4, 1, 9, 0.0)["image_features"], (6, 1))
     return [
         Case(first),
-        Case(_pairs(1, 3, 7, np.log(1 / 0.07)), "CLIP's first temperature, 0.07"),
-        Case(_pairs(2, 7, 4, 0.0)),
-        Case(_pairs(3, 4, 9, -0.7), "a scale below 1"),
+        Case(_pairs(21, 3, 7, np.log(1 / 0.07)), "CLIP's first temperature, 0.07"),
+        Case(_pairs(66, 7, 4, 0.0)),
+        Case(_pairs(209, 4, 9, -0.7), "a scale below 1"),
         Case({**first, "image_features": image[order], "text_features": text[order]}, "the pairs of case 1 in another order"),
         Case({**first, "image_features": text, "text_features": image}, "the pairs of case 1 with the modalities swapped"),
         Case({**first, "image_features": 10 * image}, "case 1 with longer image features; only directions count"),
@@ -55,14 +55,11 @@ def _both_ways(logits):
 
 
 def _expected(image_features, text_features, log_scale):
-    image = [row / np.sqrt(np.dot(row, row)) for row in image_features]
-    text = [row / np.sqrt(np.dot(row, row)) for row in text_features]
-    b, scale, total = len(image), np.exp(log_scale), 0.0
-    for n in range(b):
-        match = scale * np.dot(image[n], text[n])
-        total += np.log(sum(np.exp(scale * np.dot(image[n], text[m])) for m in range(b))) - match
-        total += np.log(sum(np.exp(scale * np.dot(image[m], text[n])) for m in range(b))) - match
-    return np.array(total / (2 * b))
+    """-log of the probability of each match, among the texts and among the images, written out."""
+    lengths = np.outer((image_features**2).sum(axis=1), (text_features**2).sum(axis=1)) ** 0.5
+    likelihood = np.exp(np.exp(log_scale) * (image_features @ text_features.T) / lengths)
+    match = np.diag(likelihood)
+    return -np.mean([np.log(match / likelihood.sum(axis=1)), np.log(match / likelihood.sum(axis=0))])
 
 
 def _from_logits(loss):

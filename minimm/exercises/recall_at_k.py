@@ -12,17 +12,17 @@ def _similarity(seed, i, t):
 
 
 def _cases():
-    first = _similarity(0, 7, 11)
+    first = _similarity(66, 11, 17)  # a seed with which every known slip gives a number of its own
     return [
         Case({"similarity": first, "k": 3}),
         Case({"similarity": first, "k": 1}),
         Case({"similarity": _similarity(1, 9, 9), "k": 2}),
-        Case({"similarity": _similarity(2, 11, 14), "k": 5}),
+        Case({"similarity": _similarity(7, 13, 19), "k": 4}),
         Case({"similarity": _similarity(3, 6, 13), "k": 4}, "more than twice as many captions as images"),
-        Case({"similarity": _similarity(4, 13, 17), "k": 3}),
+        Case({"similarity": _similarity(4, 10, 14), "k": 5}),
         Case({"similarity": _similarity(5, 1, 6), "k": 2}, "a single image"),
         Case({"similarity": -_similarity(6, 5, 8), "k": 8}, "k is the number of captions, so that every image is a hit"),
-        Case({"similarity": -5 + 4 * _similarity(7, 8, 10), "k": 2}, "all similarities negative"),
+        Case({"similarity": -5 + 4 * _similarity(8, 8, 10), "k": 2}, "all similarities negative"),
     ]
 
 

@@ -32,7 +32,7 @@ class CLIPConfig:
     vision_layers: int = 2
     vision_heads: int = 4
     context: int = 48  # tokens at most
-    vocab: int = 128
+    vocab: int = 256
     text_width: int = 128
     text_layers: int = 2
     text_heads: int = 4

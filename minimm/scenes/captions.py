@@ -44,7 +44,9 @@ class Caption(NamedTuple):
 
 
 def noun(icon, number=1):
-    return icon if number == 1 else icon + ("es" if icon.endswith("s") else "s")
+    if number == 1:
+        return icon
+    return "snowmen" if icon == "snowman" else icon + ("es" if icon.endswith("s") else "s")
 
 
 @cache

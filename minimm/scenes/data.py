@@ -12,8 +12,11 @@ from .._errors import expect
 from .._paths import cache_dir, write_whole
 from .captions import captions
 from .drawing import draw_all
+from .questions import questions
+from .reasoning import referring, why
+from .statements import hypotheses, statement
 from .tokenizer import tokenizer
-from .world import SIDE, SPLITS, make, shuffled, stream
+from .world import SPLITS, make, shuffled, stream
 
 #: Scenes in each split, unless another number is asked for.
 NUMBERS = {"train": 20_000, "val": 2_000, "test": 4_000, "novel": 2_000}
@@ -32,8 +35,12 @@ def normalise(pictures, dtype=torch.float32):
 
 
 class Scenes:
-    """The first `number` scenes of a split: `scenes`, `pictures` (tensor `b c h w` of uint8), `captions` (a tuple a
-    scene) and the rest of their language. `data[i:j]` is a part of it."""
+    """Scenes of a split with their pictures and all their language; `data[i:j]` is a part of it.
+
+    scenes: tuple of Scene; pictures: `b c h w` of uint8; captions, questions, hypotheses, referring: a tuple a scene;
+    why: a Why a scene, or None where the scene allows none; statements: a Statement a scene, about that scene (left)
+    and the next one of the split (right; after the last comes the first).
+    """
 
     def __init__(self, split, seed, numbers, scenes, pictures, language):
         self.split, self.seed, self.numbers = split, seed, numbers
@@ -67,8 +74,8 @@ class Scenes:
         return tokenizer.pad([rows[caption] for rows in self.ids])
 
 
-#: name -> function of a scene and its key
-LANGUAGE = {"captions": captions}
+#: Name -> function of a scene and its key.
+LANGUAGE = {"captions": captions, "questions": questions, "hypotheses": hypotheses, "why": why, "referring": referring}
 
 
 @cache
@@ -101,6 +108,8 @@ def _tell(split, number, seed):
         scenes = tuple(make(split, i, seed) for i in range(number))
         language = {name: tuple(tell(scene, (split, seed, i)) for i, scene in enumerate(scenes))
                     for name, tell in LANGUAGE.items()}
+        language["statements"] = tuple(statement(scenes[i], scenes[(i + 1) % number], (split, seed, i))
+                                       for i in range(number))
     finally:
         if collecting:
             gc.enable()

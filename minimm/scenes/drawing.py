@@ -51,9 +51,14 @@ def _stencil(icon, size):
     return mask, (int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1)
 
 
+@cache
+def _ground(background):
+    return np.full((SIDE, SIDE, 3), BACKGROUNDS[background], np.uint8)
+
+
 def draw_into(picture, scene):
     """Draw `scene` into the array `picture`, `h w c` of uint8."""
-    picture[:] = BACKGROUNDS[scene.background]
+    picture[:] = _ground(scene.background)
     for thing in scene.things:
         side = SIZES[thing.size]
         picture[thing.y:thing.y + side, thing.x:thing.x + side] = _patch(

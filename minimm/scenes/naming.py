@@ -27,7 +27,7 @@ _POSSIBLE = {novel: {icon: tuple(c for c in COLOURS if ((icon, c) in NOVEL_PAIRS
 
 
 def names(things):
-    """The shortest name by icon and colour for every thing, "the cup" or "the red cup"; None where several things fit."""
+    """The shortest name of every thing by icon and colour, "the cup" or "the red cup"; None where several fit."""
     icons = [t.icon for t in things]
     if len(set(icons)) == len(icons):
         return ["the " + icon for icon in icons]
@@ -72,8 +72,8 @@ def absent_pair(random, things, others=()):
     if found:
         return pick(random, found)
     possible = possible_colours(things)
-    found = [pair for t in things for o in things
-             if o.colour in possible[t.icon] and (pair := (o.colour, t.icon)) not in there]
+    found = [(colour, icon) for _, icon in there for colour, _ in there
+             if colour in possible[icon] and (colour, icon) not in there]
     if found:
         return pick(random, found)
     found = ([(c, t.icon) for t in things for c in possible[t.icon] if (c, t.icon) not in there]

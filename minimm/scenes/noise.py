@@ -8,7 +8,7 @@ from typing import NamedTuple
 from .._errors import expect
 from .captions import RELATIONS, Caption, fits, things_text, where_text
 from .naming import possible_colours
-from .world import BACKGROUNDS, COLOURS, ICONS, PLACES, SIZES, pick, shuffled, stream
+from .world import BACKGROUNDS, ICONS, PLACES, SIZES, pick, shuffled, stream
 
 NOISE = ("unrelated", "missing", "wrong")
 #: What web pages write around a picture.
@@ -17,6 +17,9 @@ UNRELATED = (
     "follow me", "all rights reserved", "image not available", "posted yesterday", "vintage style", "last chance",
     "read the full story", "share with friends", "made with care", "download", "page", "untitled",
 )
+
+# Place -> the places that differ in one word: the other row or the other column.
+_NEXT_PLACES = {p: tuple(o for o in PLACES if len({*p.split()} & {*o.split()}) == 1) for p in PLACES}
 
 
 class Change(NamedTuple):
@@ -89,24 +92,26 @@ def _missing(caption, scene, random):
     return noisy, _change("things", caption, noisy, missing)
 
 
-def _other_words(what, caption, scene, numbers):
-    # (mentions, background, relation) with another word of that kind
+def _other_words(what, caption, scene, numbers, random):
+    # one after the other: (mentions, background, relation) with another word of that kind
     mentions, background, relation = caption.mentions, caption.background, caption.relation
     if what == "background":
-        return [(mentions, word, relation) for word in BACKGROUNDS if word != background]
-    if what == "relation":
-        return [(mentions, background, (0, word, 1)) for word in RELATIONS if word != relation[1]]
-    mention = mentions[numbers[0]]
-    # Pairs of icon and colour that this split never shows stay unsaid too.
-    colours = possible_colours(scene.things)
-    words = {"icon": [i for i in ICONS if mention.colour is None or mention.colour in colours[i]],
-             "colour": colours[mention.icon],
-             "size": SIZES,
-             # one word only: the other row or the other column
-             "place": [p for p in PLACES if mention.place and set(p.split()) & set(mention.place.split())]}[what]
-    others = [mention._replace(**{what: word}) for word in words]
-    return [(tuple(other if i in numbers else m for i, m in enumerate(mentions)), background, relation)
-            for other in others if other not in mentions]  # equal phrases would be counted: more than one word
+        for word in shuffled(random, [b for b in BACKGROUNDS if b != background]):
+            yield mentions, word, relation
+    elif what == "relation":
+        for word in shuffled(random, [r for r in RELATIONS if r != relation[1]]):
+            yield mentions, background, (0, word, 1)
+    else:
+        mention = mentions[numbers[0]]
+        colours = possible_colours(scene.things)  # pairs of icon and colour that this split never shows stay unsaid too
+        words = {"icon": ICONS if mention.colour is None else [i for i in ICONS if mention.colour in colours[i]],
+                 "colour": colours[mention.icon],
+                 "size": SIZES,
+                 "place": mention.place and _NEXT_PLACES[mention.place]}[what]
+        for word in shuffled(random, words):
+            other = mention._replace(**{what: word})
+            if other not in mentions:  # equal phrases would be counted: more than one word
+                yield tuple([other if i in numbers else m for i, m in enumerate(mentions)]), background, relation
 
 
 def _wrong(caption, scene, random):
@@ -117,7 +122,7 @@ def _wrong(caption, scene, random):
              for what, word in zip(mention._fields, mention) if word]
     words += [("background", ())] * bool(caption.background) + [("relation", ())] * bool(caption.relation)
     for what, numbers in shuffled(random, words):
-        for facts in shuffled(random, _other_words(what, caption, scene, numbers)):
+        for facts in _other_words(what, caption, scene, numbers, random):
             noisy = _rewritten(caption, *facts)
             if not fits(noisy, scene):  # with another icon it never does
                 return noisy, _change(what, caption, noisy, numbers)

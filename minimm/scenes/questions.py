@@ -141,9 +141,9 @@ def _same_colour(random, things, names, truth):
 
 def _comparison(random, things, names):
     truth, form = random() < 0.5, random()
-    question = (None if form < 0.35 else _same_colour(random, things, names, truth) if form < 0.65
-                else _larger(random, things, names, truth))
-    return question or _more(random, things, truth)
+    return (form < 0.4 and _same_colour(random, things, names, truth)
+            or form < 0.7 and _larger(random, things, names, truth)
+            or _more(random, things, truth))
 
 
 def questions(scene, key):

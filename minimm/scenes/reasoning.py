@@ -3,7 +3,7 @@
 from itertools import permutations
 from typing import NamedTuple
 
-from .naming import name_with_place, names, only
+from .naming import name_with_place, names, only, possible_colours
 from .world import COLOURS, ICONS, PLACES, SIZES, pick, stream
 
 #: Icon -> what everybody knows about it, as the end of "which thing ...?".
@@ -19,10 +19,9 @@ PURPOSES = {
     "pencil": "helps us to write", "snowflake": "falls from the sky in winter", "cross": "marks a wrong answer",
 }
 
-_icons, _places = tuple(ICONS), tuple(PLACES)
+_icons, _sizes, _places = tuple(ICONS), tuple(SIZES), tuple(PLACES)
 _QUESTIONS = {icon: f"which thing {purpose}?" for icon, purpose in PURPOSES.items()}
-_LOOKS = tuple((colour, size) for colour in COLOURS for size in SIZES)
-_ANSWERS = {(colour, size): f"the {size} {colour} thing" for colour, size in _LOOKS}
+_ANSWERS = {(colour, size): f"the {size} {colour} thing" for colour in COLOURS for size in SIZES}
 _BECAUSE = {(icon, place): f"because the {icon} is at the {place}" for icon in ICONS for place in PLACES}
 _ORDERS = tuple(permutations(range(4)))
 
@@ -42,7 +41,7 @@ class Why(NamedTuple):
 
 
 class Referring(NamedTuple):
-    """A phrase that fits exactly one thing of the scene, and the number of that thing: boxes(scene)[thing] frames it."""
+    """A phrase that fits one thing of the scene only, and the number of that thing: boxes(scene)[thing] frames it."""
 
     text: str
     thing: int
@@ -60,31 +59,36 @@ def why(scene, key):
     """
     random, things = stream("why", *key), scene.things
     icons, looks = [t.icon for t in things], [t[1:3] for t in things]
-    single = [icons.count(icon) == 1 for icon in icons]
-    options = [i for i, look in enumerate(looks) if single[i] and looks.count(look) == 1]
+    single = [i for i, icon in enumerate(icons) if icons.count(icon) == 1]
+    options = [i for i in single if looks.count(looks[i]) == 1]
     if not options:
         return None
     i = pick(random, options)
     thing = things[i]
 
     answers = [looks[i]]
-    answers += [look for j, look in enumerate(looks) if j != i and look not in looks[:j]]
+    for look in looks:
+        if look not in answers:
+            answers.append(look)
+    colours = possible_colours(things)[thing.icon]  # other colours would be known to be wrong
     while len(answers) < 4:
-        look = pick(random, _LOOKS)
+        look = pick(random, colours), pick(random, _sizes)
         if look not in answers:
             answers.append(look)
 
-    others = [things[j] for j in range(len(things)) if j != i and single[j]]
-    if others:
-        other = pick(random, others)
+    if len(single) > 1:
+        other = things[pick(random, [j for j in single if j != i])]
         icon, place = other.icon, other.place
     else:
-        icon, place = pick(random, [x for x in _icons if x not in icons]), pick(random, [x for x in _places if x != thing.place])
+        icon = pick(random, [x for x in _icons if x not in icons])
+        place = pick(random, [x for x in _places if x != thing.place])
     rationales = ((thing.icon, thing.place), (thing.icon, place), (icon, thing.place), (icon, place))
 
-    order, second = pick(random, _ORDERS), pick(random, _ORDERS)
-    return Why(_QUESTIONS[thing.icon], tuple([_ANSWERS[answers[k]] for k in order]), order.index(0),
-               tuple([_BECAUSE[rationales[k]] for k in second]), second.index(0), i)
+    told = [_ANSWERS[look] for look in answers]
+    because = [_BECAUSE[rationale] for rationale in rationales]
+    (a, b, c, d), (e, f, g, h) = order, second = pick(random, _ORDERS), pick(random, _ORDERS)
+    return Why(_QUESTIONS[thing.icon], (told[a], told[b], told[c], told[d]), order.index(0),
+               (because[e], because[f], because[g], because[h]), second.index(0), i)
 
 
 def referring(scene, key):

@@ -7,7 +7,7 @@ statements the form of NLVR2 (Suhr et al. 2019).
 from typing import NamedTuple
 
 from .captions import RELATIONS, Caption, Mention, listing, relations, where_text
-from .naming import A, PAIRS, absent_pair, names, possible_colours
+from .naming import A, absent_pair, names, possible_colours
 from .world import BACKGROUNDS, COLOURS, PLACES, SIZES, pick, stream
 
 LABELS = ("entailment", "neutral", "contradiction")
@@ -22,7 +22,7 @@ _AN = {word: f"{'an' if word[0] in 'aeiou' else 'a'} {word}" for word in INVISIB
 
 
 class Hypothesis(NamedTuple):
-    """A sentence, what the picture says of it (one of LABELS), and the adjective in it that no picture shows, or None."""
+    """A sentence, its label (one of LABELS), and the adjective in it that no picture shows, or None."""
 
     text: str
     label: str

@@ -13,7 +13,7 @@ from .._errors import expect
 
 SPECIAL = ("[PAD]", "[CLS]", "[SEP]", "[MASK]")
 #: The pieces of the icons' names that are not one token.
-_PIECES = ("um ##brel ##la", "tele ##phone", "snow ##man", "snow ##flake", "dia ##mond", "wheel ##chair",
+_PIECES = ("um ##brel ##la", "tele ##phone", "snow ##man", "snow ##men", "snow ##flake", "dia ##mond", "wheel ##chair",
            "air ##plane", "en ##vel ##ope", "pen ##cil", "##s", "##es")
 _WORDS = """
 sun cloud star cup skull moon queen knight flask heart note flag anchor gear cross
