@@ -2,6 +2,9 @@
 
 import torch
 
+from ._paths import data_dir
+
+__all__ = ["data_dir", "device"]
 __version__ = "0.1.0"
 
 

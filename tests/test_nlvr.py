@@ -80,7 +80,7 @@ def test_reads_the_published_layout(corpus):
 
 
 def test_looks_where_the_variable_says_then_in_the_cache(corpus, tmp_path, monkeypatch):
-    monkeypatch.setattr(nlvr, "CACHE", tmp_path / "cache")
+    monkeypatch.setenv("MINIMM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("MINIMM_NLVR", str(tmp_path / "elsewhere"))
     with pytest.raises(FileNotFoundError) as error:
         nlvr.load()

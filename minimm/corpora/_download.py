@@ -2,19 +2,17 @@
 
 import hashlib
 import json
-import os
 from http.client import HTTPException
 from pathlib import Path
 
 from torch.hub import download_url_to_file
 
-DATA = Path(__file__).resolve().parents[2] / "data"
-CACHE = DATA / "cache"
+from .._paths import data_dir, write_whole
 
 
 def source(name):
     """The entry of data/sources.json that says where the collection `name` comes from."""
-    return json.loads((DATA / "sources.json").read_text(encoding="utf-8"))[name]
+    return json.loads((data_dir() / "sources.json").read_text(encoding="utf-8"))[name]
 
 
 def fetch(url, file):
@@ -52,6 +50,5 @@ def compare_checksum(file):
             raise ValueError(f"{file}: its SHA-256 is {came}, but {record} recorded {expected} on first use. Delete "
                              f"the file to get it again, or the record if you trust the new file")
     else:
-        partial = Path(f"{record}.partial")
-        partial.write_text(json.dumps({"file": Path(file).name, "sha256": came}, indent=2) + "\n", encoding="utf-8")
-        os.replace(partial, record)
+        text = json.dumps({"file": Path(file).name, "sha256": came}, indent=2) + "\n"
+        write_whole(record, lambda opened: opened.write(text.encode()))

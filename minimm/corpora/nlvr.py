@@ -23,7 +23,8 @@ import torch
 from PIL import Image
 
 from .._errors import expect
-from ._download import CACHE, compare_checksum, fetch, source
+from .._paths import cache_dir
+from ._download import compare_checksum, fetch, source
 
 PERMUTATIONS = 6  # the orders of the three boxes; 0 is the order in which the corpus describes them
 BY_HAND = ("minimm.corpora.nlvr.download() gets it, or do it by hand: from https://github.com/lil-lab/nlvr copy "
@@ -111,7 +112,7 @@ def download(folder=None, splits=("dev", "test"), url=None):
 
     Raises OSError without a network, saying which file to put where, and ValueError for a damaged or changed archive.
     """
-    folder = (CACHE / "nlvr" if folder is None else Path(folder)).resolve()
+    folder = (cache_dir() / "nlvr" if folder is None else Path(folder)).resolve()
     expect(not isinstance(splits, str), "splits", repr(splits), 'a tuple of names, such as ("dev", "test")', TypeError)
     for split in splits:
         expect(split in ("train", "dev", "test"), "splits", repr(split), '"train", "dev" and "test"')
@@ -148,7 +149,7 @@ def _folders(folder):
     if folder is not None:
         return [Path(folder)]
     named = os.environ.get("MINIMM_NLVR")
-    return ([Path(named)] if named else []) + [CACHE / "nlvr"]
+    return ([Path(named)] if named else []) + [cache_dir() / "nlvr"]
 
 
 def _splits(folder):

@@ -29,7 +29,7 @@ class CLIPConfig:
     image: int = 64  # pixels; pictures are square
     patch: int = 8  # pixels
     vision_width: int = 128
-    vision_layers: int = 2
+    vision_layers: int = 1  # behind the stem, a second one takes more time than it brings
     vision_heads: int = 4
     context: int = 48  # tokens at most
     vocab: int = 256

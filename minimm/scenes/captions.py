@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from .world import PLACES, pick, shuffled, stream
 
-#: How often a phrase says the colour, the size, the place of its thing, and how often a caption says the background.
-SAYS = {"colour": 0.5, "size": 0.25, "place": 0.2, "background": 0.25}
+#: How often a phrase says the colour and the size of its thing; how often a caption says the place of the thing that it
+#: names first, and the background.
+SAYS = {"colour": 0.5, "size": 0.2, "place": 0.25, "background": 0.3}
 #: Of a thing that stands alone people say more: factor on all four.
 ALONE = 2.0
 #: Captions of a scene: each has a wording of its own.
@@ -112,8 +113,8 @@ def caption(scene, random, wording):
         Mention(t.icon,
                 t.colour if random() < colour else None,
                 t.size if random() < size else None,
-                t.place if random() < place else None)
-        for t in things])
+                t.place if i == 0 and random() < place else None)
+        for i, t in enumerate(things)])
     background = scene.background if random() < background else None
     if wording < len(_WORDINGS) or len(things) == 1:
         before, after = _WORDINGS[wording % len(_WORDINGS)]

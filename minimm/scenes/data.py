@@ -1,15 +1,12 @@
 """Splits of scenes with their pictures and language, and batches of them."""
 
 import gc
-import hashlib
-import pickle
-from functools import cache, cached_property, lru_cache
-from pathlib import Path
+from contextlib import contextmanager
+from functools import cached_property, lru_cache
 
 import torch
 
 from .._errors import expect
-from .._paths import cache_dir, write_whole
 from .captions import captions
 from .drawing import draw_all
 from .questions import questions
@@ -39,31 +36,39 @@ class Scenes:
 
     scenes: tuple of Scene; pictures: `b c h w` of uint8; captions, questions, hypotheses, referring: a tuple a scene;
     why: a Why a scene, or None where the scene allows none; statements: a Statement a scene, about that scene (left)
-    and the next one of the split (right; after the last comes the first).
+    and the next one of the split (right). What is asked for is told once, for all scenes together, and kept.
     """
 
-    def __init__(self, split, seed, numbers, scenes, pictures, language):
+    def __init__(self, split, seed, numbers, scenes, pictures, told=None):
         self.split, self.seed, self.numbers = split, seed, numbers
-        self.scenes, self.pictures, self._language = scenes, pictures, language
+        self.scenes, self.pictures, self._told = scenes, pictures, told or {}
 
     def __len__(self):
         return len(self.scenes)
 
     def __getitem__(self, part):
         expect(isinstance(part, slice), "part", repr(part), "a slice such as [:100]", TypeError)
-        return Scenes(self.split, self.seed, self.numbers[part], self.scenes[part], self.pictures[part],
-                      {name: rows[part] for name, rows in self._language.items()})
+        told = {name: rows[part] for name, rows in self._told.items()}
+        return Scenes(self.split, self.seed, self.numbers[part], self.scenes[part], self.pictures[part], told)
 
-    def __getattr__(self, name):
-        try:
-            return self.__dict__["_language"][name]
-        except KeyError:
-            raise AttributeError(f"scenes have no {name!r}") from None
+    def _tell(self, name):
+        if name not in self._told:
+            keys = [(self.split, self.seed, number) for number in self.numbers]
+            with _no_garbage():
+                self._told[name] = tuple([LANGUAGE[name](scene, key) for scene, key in zip(self.scenes, keys)])
+        return self._told[name]
+
+    captions = property(lambda self: self._tell("captions"))
+    questions = property(lambda self: self._tell("questions"))
+    hypotheses = property(lambda self: self._tell("hypotheses"))
+    statements = property(lambda self: self._tell("statements"))
+    why = property(lambda self: self._tell("why"))
+    referring = property(lambda self: self._tell("referring"))
 
     @cached_property
     def ids(self):
         """The captions as lists of token ids, a tuple of lists a scene."""
-        return tuple(tuple(tokenizer.encode(c.text) for c in of_scene) for of_scene in self.captions)
+        return tuple([tuple([tokenizer.encode(c.text) for c in of_scene]) for of_scene in self.captions])
 
     def images(self, dtype=torch.float32):
         """All pictures, normalised: `b c h w`."""
@@ -71,61 +76,34 @@ class Scenes:
 
     def tokens(self, caption=0):
         """The ids of one caption a scene: tensor `b l`."""
-        return tokenizer.pad([rows[caption] for rows in self.ids])
+        return tokenizer.pad([tokenizer.encode(of_scene[caption].text) for of_scene in self.captions])
 
 
-#: Name -> function of a scene and its key.
-LANGUAGE = {"captions": captions, "questions": questions, "hypotheses": hypotheses, "why": why, "referring": referring}
+def _statement(scene, key):
+    split, seed, number = key
+    return statement(scene, make(split, number + 1, seed), key)
 
 
-@cache
-def _version():
-    # A cache made by other code is another cache.
-    sources = sorted(Path(__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
+#: Name -> function of a scene and its key, (split, seed, number).
+LANGUAGE = {"captions": captions, "questions": questions, "hypotheses": hypotheses, "statements": _statement, "why": why,
+            "referring": referring}
 
 
-class _Reader(pickle.Unpickler):
-    """Reads the records of this package and nothing else."""
-
-    def find_class(self, module, name):
-        if module.startswith("minimm.scenes."):
-            return super().find_class(module, name)
-        raise pickle.UnpicklingError(f"{module}.{name} has no place in a cache of scenes")
-
-
-def _tell(split, number, seed):
-    # the scenes of a split and all their language, from the cache or anew
-    path = cache_dir() / "scenes" / f"{split}-{number}-{seed}-{_version()}.pickle"
+@contextmanager
+def _no_garbage():
+    # Millions of small objects that all stay: to look for garbage among them would take as long as to make them.
     collecting = gc.isenabled()
-    gc.disable()  # millions of small objects that all stay: looking for garbage among them takes seconds
+    gc.disable()
     try:
-        try:
-            with open(path, "rb") as file:
-                return _Reader(file).load()
-        except (OSError, EOFError, pickle.UnpicklingError):
-            pass
-        scenes = tuple(make(split, i, seed) for i in range(number))
-        language = {name: tuple(tell(scene, (split, seed, i)) for i, scene in enumerate(scenes))
-                    for name, tell in LANGUAGE.items()}
-        language["statements"] = tuple(statement(scenes[i], scenes[(i + 1) % number], (split, seed, i))
-                                       for i in range(number))
+        yield
     finally:
         if collecting:
             gc.enable()
-    try:
-        for old in path.parent.glob("*.pickle"):
-            if not old.stem.endswith(_version()):
-                old.unlink()
-        write_whole(path, lambda file: pickle.dump((scenes, language), file, protocol=5))
-    except OSError:  # a full or a read-only disk: the next run tells the same scenes again
-        pass
-    return scenes, language
 
 
 @lru_cache(maxsize=8)
 def load(split="train", number=None, seed=0):
-    """The first scenes of a split with their pictures and language, told once and then cached in `data/cache`.
+    """The first scenes of a split, drawn; in one process they are made once and then shared.
 
     split: "train", "val", "test" or "novel" (pairs of colour and icon that the others never show); number: default
     20,000 for train, 4,000 for test, 2,000 for the others.
@@ -134,9 +112,10 @@ def load(split="train", number=None, seed=0):
     expect(split in SPLITS, "split", repr(split), f"one of {', '.join(SPLITS)}")
     number = NUMBERS[split] if number is None else number
     expect(isinstance(number, int) and number > 0, "number", number, "a whole number from 1 on")
-    scenes, language = _tell(split, number, seed)
+    with _no_garbage():
+        scenes = tuple([make(split, i, seed) for i in range(number)])
     pictures = torch.from_numpy(draw_all(scenes)).permute(0, 3, 1, 2)
-    return Scenes(split, seed, range(number), scenes, pictures, language)
+    return Scenes(split, seed, range(number), scenes, pictures)
 
 
 class Batches:

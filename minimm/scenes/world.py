@@ -34,7 +34,9 @@ PLACES = {"top left": (0, 0), "top right": (1, 0), "bottom left": (0, 1), "botto
 SIDE = 64  # pixels; pictures are square
 CELL = SIDE // 2
 #: Share of scenes with 1, 2, 3, 4 things. More things, fewer scenes that fit one caption.
-COUNTS = (0.15, 0.35, 0.30, 0.20)
+COUNTS = (0.10, 0.22, 0.34, 0.34)
+#: Share of scenes whose things are all of one colour, as things that belong together often are.
+ONE_COLOUR = 0.3
 SPLITS = ("train", "val", "test", "novel")
 
 
@@ -94,6 +96,10 @@ def stream(*key):
     return Random("/".join(map(str, key))).random
 
 
+#: No picture is in two splits: what all x and y add up to, divided by 4, leaves another remainder in each.
+_REMAINDERS = {"train": (0, 1), "val": (2,), "test": (3,), "novel": (0, 1, 2, 3)}
+
+
 def make(split, index, seed=0):
     """The scene number `index` of a split.
 
@@ -102,20 +108,28 @@ def make(split, index, seed=0):
     expect(split in SPLITS, "split", repr(split), f"one of {', '.join(SPLITS)}")
     expect(index >= 0, "index", index, "a number from 0 on")
     random = stream("scene", split, seed, index)
-    colours = _novel_colours if split == "novel" else _known_colours
+    while True:
+        scene = _any(random, _novel_colours if split == "novel" else _known_colours)
+        if sum([t.x + t.y for t in scene.things]) % 4 in _REMAINDERS[split]:
+            return scene
+
+
+def _any(random, colours):
     number, left = 1, random()
     while number < 4 and left >= COUNTS[number - 1]:
         left -= COUNTS[number - 1]
         number += 1
     background = pick(random, _backgrounds)
     chosen = shuffled(random, _places)[:number]
+    colour = pick(random, _colours) if random() < ONE_COLOUR else None  # the one colour of all things
+    icons = _icons if colour is None else [icon for icon in _icons if colour in colours[icon]]
     things = []
     for place in _places:  # reading order
         if place in chosen:
-            icon, size = pick(random, _icons), pick(random, _sizes)
+            icon, size = pick(random, icons), pick(random, _sizes)
             slack = CELL - SIZES[size] - 1
             column, row = PLACES[place]
             x = column * CELL + 1 + int(random() * slack)
             y = row * CELL + 1 + int(random() * slack)
-            things.append(Thing(icon, pick(random, colours[icon]), size, place, x, y))
+            things.append(Thing(icon, colour or pick(random, colours[icon]), size, place, x, y))
     return Scene(background, tuple(things))

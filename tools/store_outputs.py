@@ -1,0 +1,42 @@
+"""Execute notebooks in place and store their outputs, as readers find them: for those who change a notebook.
+
+    .venv/bin/python tools/store_outputs.py notebooks/05-clip.ipynb
+
+A notebook that fails is left as it was.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+
+def tidy(notebook):
+    """Of a progress bar that overwrites itself only the last state stays; times of execution go."""
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        for output in cell.get("outputs", []):
+            if output.output_type == "stream":
+                output.text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in output.text.split("\n"))
+    notebook.metadata.pop("widgets", None)
+    notebook.metadata.language_info = {"name": "python"}
+
+
+def main(paths):
+    for path in map(Path, paths):
+        notebook = nbformat.read(path, as_version=4)
+        start = time.perf_counter()
+        NotebookClient(notebook, timeout=600, kernel_name="python3", store_widget_state=False,
+                       resources={"metadata": {"path": str(path.parent)}}).execute()
+        tidy(notebook)
+        part = path.with_suffix(".part")
+        nbformat.write(notebook, part)
+        os.replace(part, path)
+        print(f"{path}: {time.perf_counter() - start:.0f} s, {path.stat().st_size / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
