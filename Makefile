@@ -63,4 +63,4 @@ clean:
 	@rm -rf build .pytest_cache .hypothesis *.egg-info
 	@find . -path ./.venv -prune -o -path ./.git -prune -o \
 		\( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -exec rm -rf {} +
-	@echo "Clean. To start afresh, delete by hand: .venv (the environment), data/cache (downloads and made data)."
+	@echo "Clean. To start afresh, delete by hand: .venv (the environment), data/cache (downloads)."

@@ -10,7 +10,7 @@ def data_dir():
 
 
 def cache_dir():
-    """Where downloads and drawn scenes are kept: the variable MINIMM_CACHE, else `data/cache` of the project."""
+    """Where downloads are kept: the variable MINIMM_CACHE, else `data/cache` of the project."""
     return Path(os.environ.get("MINIMM_CACHE") or data_dir() / "cache")
 
 

@@ -25,7 +25,7 @@ COLOURS = {
     "blue": (80, 150, 255), "pink": (250, 120, 220), "white": (250, 250, 250),
 }
 #: Size -> side of the icon's square, in pixels.
-SIZES = {"small": 20, "large": 28}
+SIZES = {"small": 24, "large": 30}
 #: Background -> red, green, blue. All are dark, so that every colour of a thing stands out.
 BACKGROUNDS = {"night": (16, 18, 56), "forest": (14, 58, 34), "stone": (84, 86, 96), "desert": (92, 58, 26)}
 #: Place -> column, row of the two-by-two layout.
@@ -127,9 +127,9 @@ def _any(random, colours):
     for place in _places:  # reading order
         if place in chosen:
             icon, size = pick(random, icons), pick(random, _sizes)
-            slack = CELL - SIZES[size] - 1
+            free = CELL - SIZES[size] + 1  # positions within the cell of the layout, so that things never overlap
             column, row = PLACES[place]
-            x = column * CELL + 1 + int(random() * slack)
-            y = row * CELL + 1 + int(random() * slack)
+            x = column * CELL + int(random() * free)
+            y = row * CELL + int(random() * free)
             things.append(Thing(icon, colour or pick(random, colours[icon]), size, place, x, y))
     return Scene(background, tuple(things))

@@ -27,7 +27,7 @@ def untrained(name, seed):
 def measure(name, seed, checkpoint=None):
     """Train by the recipe and measure: a mapping of plain values."""
     model, run = train(name, seed, checkpoint=checkpoint)
-    probed_on = load("train")[:10000]
+    probed_on = load("train")[:6000]
     recipe = asdict(RECIPES[name])
     recipe["model"] = RECIPES[name].model.__name__
     return {
