@@ -29,7 +29,7 @@ def main(paths):
     for path in map(Path, paths):
         notebook = nbformat.read(path, as_version=4)
         start = time.perf_counter()
-        NotebookClient(notebook, timeout=600, kernel_name="python3", store_widget_state=False,
+        NotebookClient(notebook, timeout=600, kernel_name="python3",
                        resources={"metadata": {"path": str(path.parent)}}).execute()
         tidy(notebook)
         part = path.with_suffix(".part")
