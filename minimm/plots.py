@@ -37,18 +37,11 @@ def image(fig, alt):
     return f'<img alt="{html.escape(alt, quote=True)}" src="data:image/png;base64,{data}" style="max-width:100%">'
 
 
-def show(fig, alt, handle=None):
-    """Display a figure in a notebook; alt: what somebody who cannot see it should know.
-
-    handle: what an earlier call returned; the picture there is replaced. Returns a handle.
-    """
+def show(fig, alt):
+    """Display a figure in a notebook; alt: what somebody who cannot see it should know."""
     from IPython.display import HTML, display
 
-    content = HTML(image(fig, alt))
-    if handle is None:
-        return display(content, display_id=True)
-    handle.update(content)
-    return handle
+    display(HTML(image(fig, alt)))
 
 
 class LiveCurve:
@@ -62,8 +55,9 @@ class LiveCurve:
         self.every, self.chance, self.handle, self.last = every, chance, None, -np.inf
 
     def __call__(self, run):
-        now = time.monotonic()
-        if now - self.last < self.every and run.steps < run.planned:
+        from IPython.display import HTML, display
+
+        if time.monotonic() - self.last < self.every and run.steps < run.planned:
             return
         fig, ax = figure(width=7, height=2.6)
         for name, values in run.losses.items():
@@ -71,8 +65,13 @@ class LiveCurve:
         if self.chance is not None:
             ax.axhline(self.chance, color="0.4", linestyle="--", label="chance")
         ax.set(xlabel="step", ylabel="loss (nats)", xlim=(1, max(2, run.planned)), ylim=(0, None))
-        ax.legend(frameon=False)
+        if ax.lines:
+            ax.legend(frameon=False)
         latest = ", ".join(f"{name} {values[-1]:.2f}" for name, values in run.losses.items())
-        alt = f"Loss against step, {run.steps} of {run.planned} steps; now {latest}."
-        self.handle = show(fig, alt, self.handle)
+        alt = f"Loss against step, {run.steps} of {run.planned} steps; now {latest or 'nothing yet'}."
+        content = HTML(image(fig, alt))
+        if self.handle is None:
+            self.handle = display(content, display_id=True)
+        else:
+            self.handle.update(content)
         self.last = time.monotonic()

@@ -16,7 +16,7 @@ def shown(monkeypatch):
         def update(self, content):
             pages[-1] = content.data
 
-    def display(content, display_id):
+    def display(content, display_id=False):
         pages.append(content.data)
         return Handle()
 

@@ -18,7 +18,15 @@ def tidy(notebook):
     """Of a progress bar that overwrites itself only the last state stays; times of execution go."""
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
+        kept = []
         for output in cell.get("outputs", []):
+            if output.output_type == "stream" and kept and kept[-1].get("name") == output.name:
+                kept[-1].text += output.text
+            else:
+                kept.append(output)
+        if "outputs" in cell:
+            cell.outputs = kept
+        for output in kept:
             if output.output_type == "stream":
                 output.text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in output.text.split("\n"))
     notebook.metadata.pop("widgets", None)

@@ -99,6 +99,8 @@ def fit(model, batches, steps, *, lr=1e-3, weight_decay=0.1, betas=(0.9, 0.98), 
             run = load_checkpoint(checkpoint, model, optimizer, settings)
         run.ended_by = "steps"
         model.train()
+        if show is not None:
+            show(run)
         bar = tqdm(total=steps, initial=run.steps, desc=type(model).__name__, file=sys.stdout, ncols=88, mininterval=0.5)
         try:
             while run.steps < steps:

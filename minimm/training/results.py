@@ -1,4 +1,4 @@
-"""`python -m minimm.training.results` (or `make results`): rebuild data/results, run by run.
+"""`python -m minimm.training.results` (or `make results`): rebuild data/results and data/weights, run by run.
 
 A run that was killed goes on where it stopped; a result that is there is not made again (delete its file for that).
 """
@@ -14,6 +14,7 @@ import torch
 from .. import _paths
 from ..evaluation.report import dual_encoder
 from ..scenes import load
+from . import weights
 from .recipes import RECIPES, train
 
 
@@ -25,8 +26,10 @@ def untrained(name, seed):
 
 
 def measure(name, seed, checkpoint=None):
-    """Train by the recipe and measure: a mapping of plain values."""
+    """Train by the recipe, store the weights and measure these: a mapping of plain values."""
     model, run = train(name, seed, checkpoint=checkpoint)
+    weights.store(name, model)
+    model = weights.load(name)
     probed_on = load("train")[:6000]
     recipe = asdict(RECIPES[name])
     recipe["model"] = RECIPES[name].model.__name__
@@ -51,10 +54,9 @@ def save(path, result):
 
 def main():
     parser = argparse.ArgumentParser(prog="python -m minimm.training.results", description=__doc__)
-    parser.add_argument("--out", type=Path, default=_paths.data_dir() / "results")
-    given = parser.parse_args()
+    parser.parse_args()
     for name in RECIPES:
-        path = given.out / f"{name}.json"
+        path = _paths.data_dir() / "results" / f"{name}.json"
         if path.exists():
             print(f"{path.name} is there")
             continue
