@@ -30,7 +30,7 @@ def show(scenes, captions=None, columns=5, boxes=False, masks=False, titles=None
         expect(len(given) == len(scenes), name, f"{len(given)} for {len(scenes)} scenes", "one for each")
     columns = min(columns, len(scenes))
     rows = -(-len(scenes) // columns)
-    fig, axes = plots.figure(rows, columns, 1.9 * columns, 2.5 * rows if any(texts) else 1.9 * rows, squeeze=False)
+    fig, axes = plots.figure(rows, columns, 1.9 * columns, (2.3 if any(texts) else 1.9) * rows, squeeze=False)
     for ax in axes.flat:
         ax.axis("off")
     for k, (ax, scene, text) in enumerate(zip(axes.flat, scenes, texts)):
