@@ -332,7 +332,8 @@ def test_course_pages(tmp_path, build_course, capfd):
     build_course.main(folder, pages)
 
     said = capfd.readouterr()
-    assert said.err == "" and "arning" not in said.out
+    # Other words on stderr may come from below Jupyter (ZeroMQ, as a kernel ends) and are no fault of the pages.
+    assert "arning" not in said.err + said.out and "Traceback" not in said.err
     contents = (pages / "index.html").read_text(encoding="utf-8")
     order = re.findall(r'<li><a href="(.+?)">(.+?)</a>', contents)
     assert order == [("a.html", "The first"), ("b.html", "Second"), ("solutions/a.html", "Solutions")]
