@@ -1,7 +1,10 @@
-"""The one vocabulary of all models: attention, transformer blocks, embeddings."""
+"""The one vocabulary of all models: attention, transformer blocks, embeddings, what inputs must be."""
 
-from .attention import Attention
-from .blocks import MLP, PreNormBlock, QuickGELU
+from .attention import Attention, causal_mask, key_mask
+from .blocks import MLP, PostNormBlock, PreNormBlock, QuickGELU
 from .embeddings import ConvStem, PatchEmbedding
+from .inputs import check_ids, check_images
+from .language import MaskedLanguageHead, TextEmbedding, init_normal
 
-__all__ = ["Attention", "MLP", "PreNormBlock", "QuickGELU", "ConvStem", "PatchEmbedding"]
+__all__ = ["Attention", "ConvStem", "MLP", "MaskedLanguageHead", "PatchEmbedding", "PostNormBlock", "PreNormBlock",
+           "QuickGELU", "TextEmbedding", "causal_mask", "check_ids", "check_images", "init_normal", "key_mask"]

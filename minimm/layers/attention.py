@@ -11,36 +11,52 @@ from .._errors import expect
 class Attention(nn.Module):
     """softmax(q k^T / sqrt(d_head)) v with several heads (Vaswani et al. 2017, section 3.2).
 
-    width: of the queries and of the result; context_width: of what keys and values are made from (default: width);
-    heads: must divide the width.
+    width: of the queries' input and of the result; context_width: of what keys and values are made from (default:
+    width); inner: of q, k and v together, over all heads (default: width); heads: must divide it; dropout: of the weights.
     """
 
-    def __init__(self, width, heads, context_width=None):
+    def __init__(self, width, heads, context_width=None, inner=None, dropout=0.0):
         super().__init__()
-        expect(heads > 0 and width % heads == 0, "heads", heads, f"a divisor of the width {width}")
-        self.heads = heads
-        self.q = nn.Linear(width, width)
-        self.k = nn.Linear(context_width or width, width)
-        self.v = nn.Linear(context_width or width, width)
-        self.o = nn.Linear(width, width)
+        inner = inner or width
+        expect(heads > 0 and inner % heads == 0, "heads", heads, f"a divisor of the width {inner}")
+        self.heads, self.dropout = heads, dropout
+        self.q = nn.Linear(width, inner)
+        self.k = nn.Linear(context_width or width, inner)
+        self.v = nn.Linear(context_width or width, inner)
+        self.o = nn.Linear(inner, width)
 
     def forward(self, x, context=None, mask=None):
         """x `b q d`, context `b k c` (default: x itself), mask of bool, True where a query may look, broadcast to
-        `b h q k`; returns `b q d`."""
+        `b h q k`; returns `b q d`. Every query must have a key to look at: a row without one would be 0 / 0."""
         context = x if context is None else context
         q, k, v = (rearrange(t, "b n (h d) -> b h n d", h=self.heads)
                    for t in (self.q(x), self.k(context), self.v(context)))
+        dropout = self.dropout if self.training else 0.0
         if x.is_cuda:
-            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
         else:
-            # On a CPU the plain form trains faster than the fused one at the course's sizes.
-            scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
+            # On a CPU the plain form trains faster than the fused one at the course's sizes. The queries are scaled
+            # rather than the scores, of which there are many more.
+            scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
             if mask is not None:
                 scores = scores.masked_fill(~mask, float("-inf"))
-            y = scores.softmax(-1) @ v
+            y = F.dropout(scores.softmax(-1), dropout) @ v if dropout else scores.softmax(-1) @ v
         return self.o(rearrange(y, "b h n d -> b n (h d)"))
 
 
 def causal_mask(length, device=None):
     """`q k` of bool: every position may look at itself and at what stands before it."""
     return torch.ones(length, length, dtype=torch.bool, device=device).tril()
+
+
+def key_mask(mask, name="mask"):
+    """A mask of real tokens or places `b k` of bool, as attention takes it: `b 1 1 k`; None stays None.
+
+    Raises TypeError unless it is of bool, ValueError for a row with nothing real in it, which no query could look at.
+    """
+    if mask is None:
+        return None
+    expect(mask.dtype == torch.bool, name, mask.dtype, "a tensor of bool, True where there is something", TypeError)
+    expect(mask.ndim == 2 and bool(mask.any(1).all()), name, f"shape {tuple(mask.shape)}, a row all False"
+           if mask.ndim == 2 else f"shape {tuple(mask.shape)}", "`b k` with something to look at in every row")
+    return mask[:, None, None, :]

@@ -16,8 +16,7 @@ import torch
 from torch import nn
 
 from .._errors import expect
-from ..layers import ConvStem, PatchEmbedding, PreNormBlock, QuickGELU
-from ..layers.attention import causal_mask
+from ..layers import ConvStem, PatchEmbedding, PreNormBlock, QuickGELU, causal_mask, check_ids, check_images
 from ..objectives.contrastive import similarity, symmetric_cross_entropy
 
 
@@ -155,14 +154,7 @@ class CLIP(nn.Module):
 
         Raises TypeError for another dtype, ValueError for another shape, an empty batch, values out of range or NaN.
         """
-        c = self.config
-        expect(isinstance(images, torch.Tensor) and images.is_floating_point(), "images",
-               getattr(images, "dtype", type(images).__name__), "a tensor of normalised floating-point pixels", TypeError)
-        expect(images.ndim == 4 and images.shape[1:] == (3, c.image, c.image) and len(images) > 0, "images",
-               f"shape {tuple(images.shape)}", f"shape (b, 3, {c.image}, {c.image}) with b > 0")
-        low, high = (float(v) for v in torch.aminmax(images.detach()))
-        expect(-20 < low and high < 20, "images", f"values from {low:.3g} to {high:.3g}",
-               "normalised pixels, about -3 to 3 (not 0 to 255, no NaN)")
+        check_images(images, self.config.image, self.config.image)
         return self.vision(images)
 
     def encode_text(self, ids):
@@ -172,12 +164,7 @@ class CLIP(nn.Module):
         id outside the vocabulary or a text without its end.
         """
         c = self.config
-        expect(isinstance(ids, torch.Tensor) and ids.dtype == torch.int64, "ids",
-               getattr(ids, "dtype", type(ids).__name__), "a tensor of int64", TypeError)
-        expect(ids.ndim == 2 and ids.numel() > 0, "ids", f"shape {tuple(ids.shape)}", "shape (b, l), not empty")
-        expect(ids.shape[1] <= c.context, "ids", f"texts of {ids.shape[1]} tokens", f"at most {c.context}")
-        low, high = (int(v) for v in torch.aminmax(ids))
-        expect(0 <= low and high < c.vocab, "ids", f"ids from {low} to {high}", f"ids from 0 to {c.vocab - 1}")
+        check_ids(ids, c.vocab, c.context)
         expect(bool((ids == c.eot_id).any(1).all()), "ids", "a text without its end",
                f"the end-of-text id {c.eot_id} in every row (was the text cut off?)")
         return self.text(ids)

@@ -31,3 +31,33 @@ def symmetric_cross_entropy(logits):
     expect(len(logits) > 1, "logits", f"a batch of {len(logits)}", "at least two pairs, as each needs a negative")
     pairs = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, pairs) + F.cross_entropy(logits.T, pairs)) / 2
+
+
+def soft_cross_entropy(logits, targets):
+    """-sum_k y_k log softmax(s)_k, the mean over the rows: logits and targets `b k`, targets a distribution a row.
+
+    With targets that are no longer 0 and 1 the least possible value is their entropy, not 0.
+    """
+    expect(logits.shape == targets.shape, "targets", f"shape {tuple(targets.shape)}", f"that of the logits, {tuple(logits.shape)}")
+    return -(targets * F.log_softmax(logits, dim=-1)).sum(-1).mean()
+
+
+def distilled_targets(hard, teacher_logits, alpha):
+    """(1 - alpha) times the truth and alpha times what the momentum model believes (Li et al. 2021, equation 6).
+
+    hard, teacher_logits `b k`; alpha from 0 to 1. No gradient flows into the targets, not even into a temperature.
+    """
+    expect(0 <= alpha <= 1, "alpha", alpha, "a number from 0 to 1")
+    return (alpha * teacher_logits.softmax(-1) + (1 - alpha) * hard).detach()
+
+
+def shared_targets(index, key_index):
+    """Which keys belong to a query, in equal shares: 1 / #positives where the index is the same, else 0.
+
+    index `b`, key_index `k`: numbers of the pictures (ALBEF's fine-tuning, where several captions share a picture).
+    Raises ValueError for a query without a positive.
+    """
+    same = (index[:, None] == key_index[None]).to(torch.get_default_dtype())  # b k
+    number = same.sum(1, keepdim=True)
+    expect(bool((number > 0).all()), "key_index", "a query without a positive", "the query's own index among the keys")
+    return same / number

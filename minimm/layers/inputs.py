@@ -1,0 +1,30 @@
+"""What the inputs of every model must be."""
+
+import torch
+
+from .._errors import expect
+
+
+def check_ids(ids, vocab, context):
+    """Raise a clear error unless ids are `b l` of int64, within the vocabulary and no longer than the context."""
+    expect(isinstance(ids, torch.Tensor) and ids.dtype == torch.int64, "ids", getattr(ids, "dtype", type(ids).__name__),
+           "a tensor of int64", TypeError)
+    expect(ids.ndim == 2 and ids.numel() > 0, "ids", f"shape {tuple(ids.shape)}", "shape (b, l), not empty")
+    expect(ids.shape[1] <= context, "ids", f"texts of {ids.shape[1]} tokens", f"at most {context}")
+    low, high = (int(v) for v in torch.aminmax(ids))
+    expect(0 <= low and high < vocab, "ids", f"ids from {low} to {high}", f"ids from 0 to {vocab - 1}")
+
+
+def check_images(images, height=None, width=None):
+    """Raise a clear error unless images are `b 3 h w`, floating point and normalised (about -3 to 3).
+
+    height, width: in pixels, where the model takes one size only.
+    """
+    expect(isinstance(images, torch.Tensor) and images.is_floating_point(), "images",
+           getattr(images, "dtype", type(images).__name__), "a tensor of normalised floating-point pixels", TypeError)
+    size = f"(b, 3, {height or 'h'}, {width or 'w'})"
+    expect(images.ndim == 4 and images.shape[1] == 3 and len(images) > 0 and height in (None, images.shape[2])
+           and width in (None, images.shape[3]), "images", f"shape {tuple(images.shape)}", f"shape {size} with b > 0")
+    low, high = (float(v) for v in torch.aminmax(images.detach()))
+    expect(-20 < low and high < 20, "images", f"values from {low:.3g} to {high:.3g}",
+           "normalised pixels, about -3 to 3 (not 0 to 255, no NaN)")
