@@ -17,7 +17,7 @@ class TextEmbedding(nn.Module):
         super().__init__()
         self.tok = nn.Embedding(vocab, width)
         self.pos = nn.Embedding(context, width)
-        self.type = nn.Embedding(types, width)
+        self.token_type = nn.Embedding(types, width)
         self.ln = nn.LayerNorm(width, eps=eps)
         self.drop = nn.Dropout(dropout)
 
@@ -26,7 +26,7 @@ class TextEmbedding(nn.Module):
         position table or an id outside the vocabulary."""
         check_ids(ids, self.tok.num_embeddings, self.pos.num_embeddings)
         # The token type looks idle, since it is the same for all tokens; but released weights expect to have it added.
-        x = self.tok(ids) + self.pos.weight[:ids.shape[1]] + self.type.weight[0]
+        x = self.tok(ids) + self.pos.weight[:ids.shape[1]] + self.token_type.weight[0]
         return self.drop(self.ln(x))
 
 

@@ -33,6 +33,16 @@ def symmetric_cross_entropy(logits):
     return (F.cross_entropy(logits, pairs) + F.cross_entropy(logits.T, pairs)) / 2
 
 
+def key_similarity(features, keys, temperature):
+    """Features `b d` times keys `d k`, both of length 1, over the temperature: `b k`.
+
+    The temperature itself is divided by, not its logarithm learnt as in CLIP (He et al. 2020, equation 1).
+    """
+    with torch.autocast(features.device.type, enabled=False):  # as in `similarity`
+        features, keys = (x if x.dtype == torch.float64 else x.float() for x in (features, keys))
+        return features @ keys / temperature
+
+
 def soft_cross_entropy(logits, targets):
     """-sum_k y_k log softmax(s)_k, the mean over the rows: logits and targets `b k`, targets a distribution a row.
 
@@ -51,13 +61,13 @@ def distilled_targets(hard, teacher_logits, alpha):
     return (alpha * teacher_logits.softmax(-1) + (1 - alpha) * hard).detach()
 
 
-def shared_targets(index, key_index):
-    """Which keys belong to a query, in equal shares: 1 / #positives where the index is the same, else 0.
+def shared_targets(index, key_index, dtype=torch.float32):
+    """Which keys belong to a query, in equal shares: 1 / #positives where the index is the same, else 0: `b k`.
 
     index `b`, key_index `k`: numbers of the pictures (ALBEF's fine-tuning, where several captions share a picture).
     Raises ValueError for a query without a positive.
     """
-    same = (index[:, None] == key_index[None]).to(torch.get_default_dtype())  # b k
+    same = (index[:, None] == key_index[None]).to(dtype)  # b k
     number = same.sum(1, keepdim=True)
     expect(bool((number > 0).all()), "key_index", "a query without a positive", "the query's own index among the keys")
     return same / number
