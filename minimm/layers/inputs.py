@@ -5,12 +5,12 @@ import torch
 from .._errors import expect
 
 
-def check_ids(ids, vocab, context):
-    """Raise a clear error unless ids are `b l` of int64, within the vocabulary and no longer than the context."""
+def check_ids(ids, vocab, context=None):
+    """Raise a clear error unless ids are `b l` of int64, within the vocabulary and no longer than the context, if any."""
     expect(isinstance(ids, torch.Tensor) and ids.dtype == torch.int64, "ids", getattr(ids, "dtype", type(ids).__name__),
            "a tensor of int64", TypeError)
     expect(ids.ndim == 2 and ids.numel() > 0, "ids", f"shape {tuple(ids.shape)}", "shape (b, l), not empty")
-    expect(ids.shape[1] <= context, "ids", f"texts of {ids.shape[1]} tokens", f"at most {context}")
+    expect(context is None or ids.shape[1] <= context, "ids", f"texts of {ids.shape[1]} tokens", f"at most {context}")
     low, high = (int(v) for v in torch.aminmax(ids))
     expect(0 <= low and high < vocab, "ids", f"ids from {low} to {high}", f"ids from 0 to {vocab - 1}")
 

@@ -6,9 +6,8 @@ and to fill in masked words. A slow copy of the model gives keys for a queue and
 
 Letters: b pairs, n places of a picture, l tokens, d width, e width of the common space, k length of the queue.
 Where the paper and the authors' code differ, this file follows the code, which produced the released weights:
-hard negatives come from the batch only (the queue keeps projected vectors, which cannot be fused; trap 15).
-Different on purpose: one process, so no features gathered from others; weight decay is left to the loop, which spares the
-temperature, the class token and all that has one axis (the authors decay the temperature).
+hard negatives come from the batch only, as the queue keeps projected vectors, which cannot be fused. Different on purpose:
+one process, so nothing is gathered from others; weight decay is the loop's, which spares the temperature (the authors' not).
 """
 
 from dataclasses import dataclass, replace
@@ -19,8 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .._errors import expect
-from ..layers import (ConvStem, MaskedLanguageHead, PatchEmbedding, PostNormBlock, PreNormBlock, TextEmbedding, check_images,
-                      init_normal, key_mask)
+from ..layers import MaskedLanguageHead, PostNormBlock, TextEmbedding, VisionTransformer, init_normal, key_mask
 from ..objectives.contrastive import distilled_targets, key_similarity, shared_targets, soft_cross_entropy
 from ..objectives.masking import mask_tokens, masked_cross_entropy
 from ..objectives.matching import draw_negatives, hard_negative_weights, matching_loss
@@ -51,10 +49,10 @@ class ALBEFConfig:
     mask_id: int = 3
     stem: bool = True  # convolutions in place of the linear patch projection: not in the paper
     temperature: float = 0.07  # at the start
-    queue: int = 1024  # well below the number of pictures, else each meets its own caption as a negative (trap 4)
+    queue: int = 1024  # well below the number of pictures, else each meets its own caption as a negative
     momentum: float = 0.995
     alpha: float = 0.4  # what the momentum model's word counts
-    alpha_steps: int = 200  # over which alpha grows: at the start the momentum model knows nothing (trap 11)
+    alpha_steps: int = 200  # over which alpha grows: at the start the momentum model knows nothing
     mask_probability: float = 0.15
     index_targets: bool = False  # fine-tuning for retrieval: captions of one picture share it, no masked language
 
@@ -70,32 +68,6 @@ class ALBEFConfig:
     def __post_init__(self):
         expect(self.image % self.patch == 0, "image", self.image, f"a multiple of the patch {self.patch}")
         expect(self.fusion_layers > 0, "fusion_layers", self.fusion_layers, "at least 1")
-
-
-class VisionTransformer(nn.Module):
-    """ViT (section 3.1): patches, class token, positions, pre-norm blocks, LayerNorm: `b 3 h w -> b 1+n d`."""
-
-    def __init__(self, config):
-        super().__init__()
-        c, d = config, config.vision_width
-        self.config = config
-        self.patch = ConvStem(d, c.patch) if c.stem else PatchEmbedding(d, c.patch)
-        self.cls = nn.Parameter(0.02 * torch.randn(d))
-        self.pos = nn.Parameter(0.02 * torch.randn(1 + (c.image // c.patch) ** 2, d))
-        self.blocks = nn.ModuleList(PreNormBlock(d, c.vision_heads, c.vision_hidden, eps=1e-6) for _ in range(c.vision_layers))
-        self.ln_final = nn.LayerNorm(d, eps=1e-6)
-
-    def forward(self, images):
-        check_images(images, self.config.image, self.config.image)
-        x = self.patch(images)
-        x = torch.cat([self.cls.expand(len(x), 1, -1), x], dim=1) + self.pos
-        for block in self.blocks:
-            x = block(x)
-        return self.ln_final(x)
-
-    def features(self, images):
-        """`b 3 h w -> b d`: the state of the class token; linear probes start here."""
-        return self(images)[:, 0]
 
 
 class TextTransformer(nn.Module):
@@ -117,7 +89,7 @@ class TextTransformer(nn.Module):
         return x
 
     def fuse(self, states, mask, image_states):
-        """Text states `b l d` go on where `read` ended (positions are not added again; trap 14), with cross-attention
+        """Text states `b l d` go on where `read` ended (positions are not added again), with cross-attention
         to image_states `b 1+n d`: `b l d`."""
         for block in self.fusion:
             states = block(states, key_mask(mask, "ids"), image_states)
@@ -130,7 +102,8 @@ class Encoders(nn.Module):
     def __init__(self, config):
         super().__init__()
         c = config
-        self.vision = VisionTransformer(c)
+        self.vision = VisionTransformer(c.image, c.patch, c.vision_width, c.vision_layers, c.vision_heads, c.vision_hidden,
+                                        c.stem)
         self.text = TextTransformer(c, c.text_layers, c.fusion_layers, c.vision_width)
         self.image_proj = nn.Linear(c.vision_width, c.embed_dim)  # g_v of the paper
         self.text_proj = nn.Linear(c.text_width, c.embed_dim)  # g_w
@@ -189,8 +162,9 @@ class ALBEF(nn.Module):
         c = self.config = config
         self.online = Encoders(c)
         self.momentum = momentum_copy(self.online)
-        self.itm = init_linear(c.text_width, 2)
-        # The temperature itself is learnt, not its logarithm (trap 1).
+        self.itm = nn.Linear(c.text_width, 2)
+        init_normal(self.itm)
+        # The temperature itself is learnt, not its logarithm.
         self.temperature = nn.Parameter(torch.tensor(c.temperature))
         self.image_queue, self.text_queue = Queue(random_keys(c.embed_dim, c.queue)), Queue(random_keys(c.embed_dim, c.queue))
         if c.index_targets:
@@ -198,12 +172,8 @@ class ALBEF(nn.Module):
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def text_mask(self, ids):
-        """`b l` of bool: where there is text."""
+        """Where there is text: `b l` of bool."""
         return ids != self.config.pad_id
-
-    @property
-    def vision(self):
-        return self.online.vision
 
     def encode_image(self, images):
         """images `b 3 h w`, normalised: `b e` of length 1. Raises what `layers.check_images` raises."""
@@ -236,17 +206,15 @@ class ALBEF(nn.Module):
         """
         c, mask, b = self.config, self.text_mask(ids), len(ids)
         expect(len(images) == b, "batch", f"{len(images)} pictures, {b} texts", "as many pictures as texts")
-        expect((index is not None) == c.index_targets, "index", "none" if index is None else "one",
-               "numbers of the pictures" if c.index_targets else "none without config.index_targets")
-        with torch.no_grad():
-            if not c.index_targets:
-                self.temperature.clamp_(0.001, 0.5)
+        expect((index is not None) == c.index_targets, "index", type(index).__name__, "given if and only if config.index_targets")
+        if not c.index_targets:
+            self.temperature.data.clamp_(0.001, 0.5)  # in pre-training only
         alpha = self.alpha()
         image_states, image_features = self.online.image(images)
         states, text_features = self.online.sentence(ids, mask)
 
         # Momentum (section 3.2): first the update, then the features; the queues are those of earlier steps, and this
-        # batch joins them only after the loss, else every positive would be there twice (trap 2).
+        # batch joins them only after the loss, else every positive would be there twice.
         with torch.no_grad():
             if self.training:
                 ema_update(self.momentum, self.online, c.momentum)
@@ -256,7 +224,7 @@ class ALBEF(nn.Module):
             text_keys = torch.cat([text_features_m.T, self.text_queue()], dim=1)
 
         # Image-text contrastive learning, equations 1 and 2; with soft targets equation 6. The keys are the momentum
-        # model's even within the batch (trap 3).
+        # model's even within the batch.
         i2t = key_similarity(image_features, text_keys, self.temperature)  # b b+k
         t2i = key_similarity(text_features, image_keys, self.temperature)
         if c.index_targets:
@@ -272,8 +240,8 @@ class ALBEF(nn.Module):
             if c.index_targets:
                 self.index_queue.enqueue(index[:, None])
 
-        # Image-text matching, equation 4: hard negatives are sampled from the batch (trap 6). A negative text brings its
-        # mask (trap 7). One of three pairs matches, so a loss of 0.6365 is what guessing gives (trap 8).
+        # Image-text matching, equation 4: hard negatives are sampled from the batch. A negative text brings its mask. One
+        # of three pairs matches: whoever always says 1/3 has a loss of 0.6365.
         image_weights, text_weights = hard_negative_weights(t2i[:, :b], index), hard_negative_weights(i2t[:, :b], index)
         image_of, text_of = negatives or (draw_negatives(image_weights), draw_negatives(text_weights))
         fused_cls = torch.cat([
@@ -284,8 +252,8 @@ class ALBEF(nn.Module):
         losses = {"contrastive": contrastive,
                   "matching": matching_loss(matching_logits, torch.arange(3 * b, device=ids.device) < b)}
 
-        # Masked language modelling, equation 3, with soft targets equation 7: a pass of its own, matched pairs only
-        # (trap 9). [CLS] and padding are never masked, [SEP] can be.
+        # Masked language modelling, equation 3, with soft targets equation 7: a pass of its own, on matched pairs only.
+        # [CLS] and padding are never masked, [SEP] can be.
         logits = teacher = None
         if not c.index_targets:
             masked = masked or mask_tokens(ids, mask & (ids != c.cls_id), c.mask_id, c.vocab, c.mask_probability)
@@ -298,7 +266,7 @@ class ALBEF(nn.Module):
 
     def loss(self, batch):
         """{"contrastive", "matching", "masked language"}, equal weights (equation 5). batch: a mapping with images, ids
-        and, with config.index_targets, index. With alpha > 0 the least possible loss is not 0 (trap 12)."""
+        and, with config.index_targets, index. With alpha > 0 the least possible loss is not 0."""
         index = batch["index"] if self.config.index_targets else None
         return self.step(batch["images"], batch["ids"], index).losses
 
@@ -307,10 +275,10 @@ class ALBEF(nn.Module):
 
     @torch.no_grad()
     def rerank(self, images, ids, k):
-        """Retrieval in two stages (section 4): the k best by cosine are scored by the matching head.
+        """Retrieval in two stages (section 5): the k best by cosine are scored by the matching head.
 
         images `i 3 h w`, ids `t l`: (cosines `i t`, scores of the texts for every picture `i t`, scores of the pictures
-        for every text `t i`). A score is the logit of "they match", neither its softmax nor plus the cosine (trap 17);
+        for every text `t i`). A score is the logit of "they match", neither its softmax nor plus the cosine;
         what is not among the k best has -100. Raises ValueError unless k is 1 to the number of candidates.
         """
         mask = self.text_mask(ids)
@@ -328,10 +296,3 @@ class ALBEF(nn.Module):
         for t, best in enumerate(cosines.T.topk(k, dim=1).indices):
             of_image[t, best] = matched(torch.full_like(best, t), best)
         return cosines, of_text, of_image
-
-
-def init_linear(width, classes):
-    """A linear head, started as BERT's are."""
-    head = nn.Linear(width, classes)
-    init_normal(head)
-    return head
