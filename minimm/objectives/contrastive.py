@@ -6,17 +6,31 @@ import torch.nn.functional as F
 from .._errors import expect
 
 
+def single(features):
+    """In float32 if they came in half precision, where a cosine would be off by up to 0.004."""
+    return features if features.dtype == torch.float64 else features.float()
+
+
+def unit_length(features):
+    """`... d`, every vector divided by its length, never in half precision. A vector of zeros stays as it is."""
+    return F.normalize(single(features), dim=-1)
+
+
+def inner_product(images, texts):
+    """Of every picture with every sentence (or key), never in half precision: `i d`, `t d -> i t`."""
+    expect(images.ndim == texts.ndim == 2 and images.shape[1] == texts.shape[1], "images and texts",
+           f"shapes {tuple(images.shape)} and {tuple(texts.shape)}", "`i d` and `t d` of one width")
+    with torch.autocast(images.device.type, enabled=False):
+        return single(images) @ single(texts).T
+
+
 def similarity(images, texts, log_scale):
     """exp(log_scale) times the cosine of every picture with every sentence.
 
     images `i d`, texts `t d` (any length), log_scale 0-d: `i t` (Radford et al. 2021, figure 3).
     """
-    expect(images.ndim == texts.ndim == 2 and images.shape[1] == texts.shape[1], "images and texts",
-           f"shapes {tuple(images.shape)} and {tuple(texts.shape)}", "`i d` and `t d` of one width")
     # In half precision a cosine times 100 would be off by up to 0.4.
-    with torch.autocast(images.device.type, enabled=False):
-        images, texts = (x if x.dtype == torch.float64 else x.float() for x in (images, texts))
-        return log_scale.exp() * F.normalize(images, dim=-1) @ F.normalize(texts, dim=-1).T
+    return inner_product(log_scale.exp() * unit_length(images), unit_length(texts))
 
 
 def symmetric_cross_entropy(logits):
@@ -38,9 +52,7 @@ def key_similarity(features, keys, temperature):
 
     The temperature itself is divided by, not its logarithm learnt as in CLIP (He et al. 2020, equation 1).
     """
-    with torch.autocast(features.device.type, enabled=False):  # as in `similarity`
-        features, keys = (x if x.dtype == torch.float64 else x.float() for x in (features, keys))
-        return features @ keys / temperature
+    return inner_product(features, keys.T) / temperature
 
 
 def soft_cross_entropy(logits, targets):
