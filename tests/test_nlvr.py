@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
+from minimm._download import source
 from minimm.corpora import nlvr
-from minimm.corpora._download import source
 
 real = pytest.mark.skipif("MINIMM_NLVR" not in os.environ, reason="MINIMM_NLVR names no folder with the real corpus")
 

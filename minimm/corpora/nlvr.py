@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from .._download import compare_checksum, fetch, source
 from .._errors import expect
 from .._paths import cache_dir
-from ._download import compare_checksum, fetch, source
 
 PERMUTATIONS = 6  # the orders of the three boxes; 0 is the order in which the corpus describes them
 BY_HAND = ("minimm.corpora.nlvr.download() gets it, or do it by hand: from https://github.com/lil-lab/nlvr copy "

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch.hub import download_url_to_file
 
-from .._paths import data_dir, write_whole
+from ._paths import data_dir, write_whole
 
 
 def source(name):
@@ -32,14 +32,20 @@ def fetch(url, file):
     return file
 
 
-def compare_checksum(file):
-    """Record the SHA-256 of `file` beside it (FILE.sha256.json) on first use; raise ValueError if it changed since."""
+def compare_checksum(file, published=None):
+    """Raise ValueError unless the SHA-256 of `file` is the published one. Where the source publishes none: record it
+    beside the file (FILE.sha256.json) on first use, and raise ValueError if it changed since."""
     digest = hashlib.sha256()
     with open(file, "rb") as opened:
         while block := opened.read(1 << 20):
             digest.update(block)
     came = digest.hexdigest()
 
+    if published is not None:
+        if came != published:
+            raise ValueError(f"{file}: its SHA-256 is {came}, but its source publishes {published}: cut short or "
+                             f"another file. Delete it to get it again")
+        return
     record = Path(f"{file}.sha256.json")
     if record.exists():
         try:
