@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -84,10 +85,16 @@ def execute(path):
         extra_arguments=["--log-level=ERROR"],  # its warnings are about networks; it serves this process only
         resources={"metadata": {"path": str(path.parent)}},
     )
-    try:
-        client.execute()
-    except CellExecutionError as error:
-        sys.exit(f"\nminimm: {path.name} stopped with {error.ename}: {error.evalue}. Open it with make lab and run it there.")
+    # What cells print is in the notebook. Apart from that a kernel talks to the terminal, mostly as it ends: about the
+    # signal that stops it, about its sockets. That is kept back, and told when the run fails: it may say why.
+    with tempfile.TemporaryFile() as said:
+        try:
+            client.execute(stdout=said, stderr=said)
+        except (CellExecutionError, RuntimeError) as error:  # a kernel that dies is a RuntimeError
+            said.seek(0)
+            sys.stderr.write(said.read().decode(errors="replace"))
+            why = f"{error.ename}: {error.evalue}" if isinstance(error, CellExecutionError) else error
+            sys.exit(f"\nminimm: {path.name} stopped with {why}. Open it with make lab and run it there.")
     return notebook
 
 
