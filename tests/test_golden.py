@@ -230,6 +230,10 @@ def test_albef_mlm():
         loss.backward()
         close(loss, tensors[f"mlm.a{alpha}.loss"], EXACT, f"alpha {alpha}")
         close(logits.grad, tensors[f"mlm.a{alpha}.grad"], EXACT, f"alpha {alpha}")
+    for alpha in p["clm_alphas"]:
+        of_answer = masking.causal_cross_entropy(tensors["logits"], labels, tensors["logits_m"], alpha)
+        close(of_answer, tensors[f"clm.a{alpha}.per_sample"], EXACT, f"alpha {alpha}")
+        close((of_answer * tensors["clm.weights"]).sum() / p["num_questions"], tensors[f"clm.a{alpha}.vqa_loss"], EXACT)
 
 
 def test_albef_mlm_masking():

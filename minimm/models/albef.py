@@ -18,11 +18,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from .._errors import expect
-from ..layers import MaskedLanguageHead, PostNormBlock, TextEmbedding, VisionTransformer, init_normal, key_mask
+from ..layers import MaskedLanguageHead, PostNormBlock, TextEmbedding, VisionTransformer, causal_mask, init_normal, key_mask
 from ..objectives.contrastive import distilled_targets, key_similarity, shared_targets, soft_cross_entropy
 from ..objectives.masking import mask_tokens, masked_cross_entropy
 from ..objectives.matching import draw_negatives, hard_negative_weights, matching_loss
-from ..objectives.momentum import Queue, ema_update, momentum_copy, random_keys
+from ..objectives.momentum import Distilling, Queue, random_keys
 
 
 @dataclass(frozen=True)
@@ -88,27 +88,44 @@ class TextTransformer(nn.Module):
             x = block(x, key_mask(mask, "ids"))
         return x
 
-    def fuse(self, states, mask, image_states):
-        """Text states `b l d` go on where `read` ended (positions are not added again), with cross-attention
-        to image_states `b 1+n d`: `b l d`."""
+    def fuse(self, states, mask, context, context_mask=None, causal=False):
+        """Text states `b l d` go on where `read` ended (positions are not added again), with cross-attention to a
+        context `b k c`, the states of the picture: `b l d`. causal: no word looks at those behind it (ALBEF's decoder)."""
+        look = key_mask(mask, "ids")
+        if causal:
+            look = look & causal_mask(states.shape[1], states.device)
         for block in self.fusion:
-            states = block(states, key_mask(mask, "ids"), image_states)
+            states = block(states, look, context, key_mask(context_mask))
         return states
 
 
-class Encoders(nn.Module):
-    """All of which the momentum model keeps a copy (section 3.3); the matching head is not among it."""
+class Body(nn.Module):
+    """The three transformers of figure 1: picture, text, and the fusion of both."""
 
     def __init__(self, config):
         super().__init__()
-        c = config
-        self.vision = VisionTransformer(c.image, c.patch, c.vision_width, c.vision_layers, c.vision_heads, c.vision_hidden,
-                                        c.stem)
+        c = self.config = config
+        sizes = (c.vision_width, c.vision_layers, c.vision_heads, c.vision_hidden)
+        self.vision = VisionTransformer(c.image, c.patch, *sizes, c.stem)
         self.text = TextTransformer(c, c.text_layers, c.fusion_layers, c.vision_width)
+        self.apply(init_normal)
+
+    def fused(self, ids, mask, image_states):
+        """Text `b l` read with the states of a picture `b 1+n d`: `b l d`."""
+        return self.text.fuse(self.text.read(ids, mask), mask, image_states)
+
+
+class Encoders(Body):
+    """All of which the momentum model keeps a copy in pre-training; the matching head is not among it."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        c = config
         self.image_proj = nn.Linear(c.vision_width, c.embed_dim)  # g_v of the paper
         self.text_proj = nn.Linear(c.text_width, c.embed_dim)  # g_w
         self.mlm = None if c.index_targets else MaskedLanguageHead(c.vocab, c.text_width)
-        self.apply(init_normal)
+        for head in filter(None, (self.image_proj, self.text_proj, self.mlm)):
+            head.apply(init_normal)
 
     def image(self, images):
         """`b 3 h w -> (b 1+n d, b e)`: states, and the class token in the common space, of length 1."""
@@ -122,8 +139,7 @@ class Encoders(nn.Module):
 
     def language(self, ids, mask, image_states):
         """`b l -> b l v`: logits of every word, read with the picture. The output matrix is the word embedding."""
-        fused = self.text.fuse(self.text.read(ids, mask), mask, image_states)
-        return self.mlm(fused, self.text.embed.tok.weight)
+        return self.mlm(self.fused(ids, mask, image_states), self.text.embed.tok.weight)
 
 
 class ALBEFOutput(NamedTuple):
@@ -137,8 +153,8 @@ class ALBEFOutput(NamedTuple):
 
 class ALBEFStep(NamedTuple):
     """All that one training step computes. Features `b e`; momentum_*: of the slow copy; image_weights (which picture
-    for a text) and text_weights `b b`: how likely a negative is taken; fused_cls `3b d`, matching_logits `3b 2`: the b
-    matched pairs, b texts with a wrong picture, b pictures with a wrong text; logits `b l v` of masked language."""
+    for a text) and text_weights `b b`: how likely a negative is taken; fused_cls `3b d`, matching_logits `3b 2`: matched
+    pairs, texts with a wrong picture, pictures with a wrong text; logits `b l v` of masked language."""
 
     losses: dict
     targets: torch.Tensor
@@ -154,14 +170,12 @@ class ALBEFStep(NamedTuple):
     teacher_logits: torch.Tensor | None
 
 
-class ALBEF(nn.Module):
+class ALBEF(Distilling):
     """Figure 1 of the paper."""
 
     def __init__(self, config=ALBEFConfig()):
-        super().__init__()
+        super().__init__(Encoders(config), config.momentum, config.alpha, config.alpha_steps)
         c = self.config = config
-        self.online = Encoders(c)
-        self.momentum = momentum_copy(self.online)
         self.itm = nn.Linear(c.text_width, 2)
         init_normal(self.itm)
         # The temperature itself is learnt, not its logarithm.
@@ -169,7 +183,6 @@ class ALBEF(nn.Module):
         self.image_queue, self.text_queue = Queue(random_keys(c.embed_dim, c.queue)), Queue(random_keys(c.embed_dim, c.queue))
         if c.index_targets:
             self.index_queue = Queue(torch.full((1, c.queue), -100))  # -100: no picture
-        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def text_mask(self, ids):
         """Where there is text: `b l` of bool."""
@@ -191,22 +204,17 @@ class ALBEF(nn.Module):
         fused = self.online.text.fuse(states, mask, image_states)
         return ALBEFOutput(image_features, text_features, fused, self.itm(fused[:, 0]))
 
-    def alpha(self):
-        """The weight of the momentum model's word: grows from 0 to the config's alpha over alpha_steps."""
-        c = self.config
-        return c.alpha * min(1.0, self.steps.item() / c.alpha_steps) if c.alpha_steps else c.alpha
-
     def step(self, images, ids, index=None, masked=None, negatives=None):
         """One training step on pairs: ALBEFStep.
 
         index `b`: numbers of the pictures (with config.index_targets); masked (`masking.Masked`) and negatives (picture
         for every text `b`, text for every picture `b`): what is drawn by lot unless it is given.
-        In training mode the momentum model and the queues move. Raises ValueError for a batch of one, or of one picture,
+        In training mode the momentum model and the queues move. Raises ValueError for a batch of one (or of one picture),
         which has no negatives, and for one whose size does not divide the queue.
         """
         c, mask, b = self.config, self.text_mask(ids), len(ids)
         expect(len(images) == b, "batch", f"{len(images)} pictures, {b} texts", "as many pictures as texts")
-        expect((index is not None) == c.index_targets, "index", type(index).__name__, "given if and only if config.index_targets")
+        expect((index is not None) == c.index_targets, "index", type(index).__name__, "one just if config.index_targets")
         if not c.index_targets:
             self.temperature.data.clamp_(0.001, 0.5)  # in pre-training only
         alpha = self.alpha()
@@ -216,8 +224,7 @@ class ALBEF(nn.Module):
         # Momentum (section 3.2): first the update, then the features; the queues are those of earlier steps, and this
         # batch joins them only after the loss, else every positive would be there twice.
         with torch.no_grad():
-            if self.training:
-                ema_update(self.momentum, self.online, c.momentum)
+            self.update_momentum()
             image_states_m, image_features_m = self.momentum.image(images)
             _, text_features_m = self.momentum.sentence(ids, mask)
             image_keys = torch.cat([image_features_m.T, self.image_queue()], dim=1)  # e b+k
@@ -269,9 +276,6 @@ class ALBEF(nn.Module):
         and, with config.index_targets, index. With alpha > 0 the least possible loss is not 0."""
         index = batch["index"] if self.config.index_targets else None
         return self.step(batch["images"], batch["ids"], index).losses
-
-    def after_step(self):
-        self.steps += 1
 
     @torch.no_grad()
     def rerank(self, images, ids, k):

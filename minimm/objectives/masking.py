@@ -1,4 +1,5 @@
-"""Masked language: hide some words, ask for them (Devlin et al. 2019), by tokens or by whole words.
+"""Language: hide some words and ask for them (Devlin et al. 2019), by tokens or by whole words; or say one word after
+the other.
 
 What to hide is drawn first and applied then, so that a lesson can show the draw and a test can bring its own.
 """
@@ -122,3 +123,19 @@ def masked_cross_entropy(logits, labels, teacher_logits=None, alpha=0.0):
         return loss
     teacher = teacher_logits[asked].detach().softmax(-1)
     return (1 - alpha) * loss + alpha * F.cross_entropy(logits, teacher)
+
+
+def causal_cross_entropy(logits, labels, teacher_logits=None, alpha=0.0):
+    """-log p(answer) of every text, each word given those in front of it: the SUM over its words, `b`.
+
+    logits `b l v`, those of position i speak of the word at i + 1; labels `b l`, IGNORE where nothing is asked for;
+    teacher_logits and alpha as in `masked_cross_entropy`. ALBEF's answers are learnt so (Li et al. 2021, section 5).
+    """
+    expect(logits.shape[:-1] == labels.shape, "labels", f"shape {tuple(labels.shape)}", f"shape {tuple(logits.shape[:-1])}")
+    logits, labels = logits[:, :-1].log_softmax(-1), labels[:, 1:]
+    asked = labels != IGNORE
+    word = logits.gather(-1, labels.clamp(min=0)[..., None])[..., 0]
+    if teacher_logits is not None and alpha > 0:
+        soft = (teacher_logits[:, :-1].detach().softmax(-1) * logits).sum(-1)
+        word = (1 - alpha) * word + alpha * soft
+    return -(word * asked).sum(1)

@@ -56,3 +56,29 @@ class Queue(nn.Module):
 def random_keys(d, k):
     """`d k`: columns of length 1 in random directions, easy negatives until the queue has been filled once."""
     return nn.functional.normalize(torch.randn(d, k), dim=0)
+
+
+class Distilling(nn.Module):
+    """A model, `online`, with its momentum copy, `momentum`, whose word counts alpha (Li et al. 2021, section 3.3).
+
+    m: of the average; alpha grows from 0 over the first alpha_steps steps, as the copy knows nothing at the start.
+    """
+
+    def __init__(self, online, m, alpha, alpha_steps):
+        super().__init__()
+        expect(0 <= alpha <= 1, "alpha", alpha, "a number from 0 to 1")
+        self.online, self.momentum = online, momentum_copy(online)
+        self._m, self._alpha, self._alpha_steps = m, alpha, alpha_steps
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    def alpha(self):
+        """What the momentum model's word counts now."""
+        return self._alpha * min(1.0, self.steps.item() / self._alpha_steps) if self._alpha_steps else self._alpha
+
+    def update_momentum(self):
+        """One step of the average, in training mode only."""
+        if self.training:
+            ema_update(self.momentum, self.online, self._m)
+
+    def after_step(self):
+        self.steps += 1

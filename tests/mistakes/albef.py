@@ -6,14 +6,12 @@ _QUEUE = "tests/test_golden.py::test_albef_queue_ema"
 _MASKING = "minimm/objectives/masking.py"
 
 MISTAKES = [
-    ("ALBEF: momentum encoder used before its update", _ALBEF, """            if self.training:
-                ema_update(self.momentum, self.online, c.momentum)
+    ("ALBEF: momentum encoder used before its update", _ALBEF, """            self.update_momentum()
             image_states_m, image_features_m = self.momentum.image(images)
             _, text_features_m = self.momentum.sentence(ids, mask)
 """, """            image_states_m, image_features_m = self.momentum.image(images)
             _, text_features_m = self.momentum.sentence(ids, mask)
-            if self.training:
-                ema_update(self.momentum, self.online, c.momentum)
+            self.update_momentum()
 """, _STEP),
     ("ALBEF: online features of the batch as keys", _ALBEF, "image_keys = torch.cat([image_features_m.T",
      "image_keys = torch.cat([image_features.T", _STEP),
@@ -35,8 +33,8 @@ MISTAKES = [
     ("ALBEF: the teacher of masked language sees the online picture", _ALBEF,
      "self.momentum.language(masked.ids, mask, image_states_m)", "self.momentum.language(masked.ids, mask, image_states)",
      _STEP),
-    ("ALBEF: output matrix of masked language not tied", _ALBEF, "self.mlm(fused, self.text.embed.tok.weight)",
-     "self.mlm(fused, self.text.embed.tok.weight.detach())", _STEP),
+    ("ALBEF: output matrix of masked language not tied", _ALBEF, "image_states), self.text.embed.tok.weight)",
+     "image_states), self.text.embed.tok.weight.detach())", _STEP),
     ("ALBEF: enqueued before the loss", _ALBEF, """            image_keys = torch.cat([image_features_m.T, self""",
      """            self.image_queue.enqueue(image_features_m)
             image_keys = torch.cat([image_features_m.T, self""", _STEP),
@@ -52,7 +50,7 @@ MISTAKES = [
     ("ALBEF re-ranking: cosine added to the score", _ALBEF, "of_text[i, best] = matched(best, torch.full_like(best, i))",
      "of_text[i, best] = cosines[i, best] + matched(best, torch.full_like(best, i))",
      "tests/test_golden.py::test_albef_rerank"),
-    ("ALBEF: alpha without a ramp", _ALBEF, "min(1.0, self.steps.item() / c.alpha_steps)", "1.0",
+    ("ALBEF: alpha without a ramp", "minimm/objectives/momentum.py", "min(1.0, self.steps.item() / self._alpha_steps)", "1.0",
      "tests/test_golden.py::test_albef_schedules"),
     ("queue: the pointer does not wrap", "minimm/objectives/momentum.py", "(at + len(keys)) % k", "(at + len(keys)) % (k + 1)",
      _QUEUE),
