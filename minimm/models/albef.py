@@ -66,7 +66,6 @@ class ALBEFConfig:
                            alpha_steps=7812), **changes)
 
     def __post_init__(self):
-        expect(self.image % self.patch == 0, "image", self.image, f"a multiple of the patch {self.patch}")
         expect(self.fusion_layers > 0, "fusion_layers", self.fusion_layers, "at least 1")
 
 
@@ -144,7 +143,6 @@ class Encoders(Body):
 
 class ALBEFOutput(NamedTuple):
     """image_features, text_features `b e`, of length 1; fused `b l d`; matching_logits `b 2`, class 1: they match."""
-
     image_features: torch.Tensor
     text_features: torch.Tensor
     fused: torch.Tensor
@@ -155,7 +153,6 @@ class ALBEFStep(NamedTuple):
     """All that one training step computes. Features `b e`; momentum_*: of the slow copy; image_weights (which picture
     for a text) and text_weights `b b`: how likely a negative is taken; fused_cls `3b d`, matching_logits `3b 2`: matched
     pairs, texts with a wrong picture, pictures with a wrong text; logits `b l v` of masked language."""
-
     losses: dict
     targets: torch.Tensor
     image_features: torch.Tensor
@@ -212,12 +209,11 @@ class ALBEF(Distilling):
         In training mode the momentum model and the queues move. Raises ValueError for a batch of one (or of one picture),
         which has no negatives, and for one whose size does not divide the queue.
         """
-        c, mask, b = self.config, self.text_mask(ids), len(ids)
+        c, mask, b, alpha = self.config, self.text_mask(ids), len(ids), self.alpha()
         expect(len(images) == b, "batch", f"{len(images)} pictures, {b} texts", "as many pictures as texts")
         expect((index is not None) == c.index_targets, "index", type(index).__name__, "one just if config.index_targets")
         if not c.index_targets:
             self.temperature.data.clamp_(0.001, 0.5)  # in pre-training only
-        alpha = self.alpha()
         image_states, image_features = self.online.image(images)
         states, text_features = self.online.sentence(ids, mask)
 
@@ -234,10 +230,9 @@ class ALBEF(Distilling):
         # model's even within the batch.
         i2t = key_similarity(image_features, text_keys, self.temperature)  # b b+k
         t2i = key_similarity(text_features, image_keys, self.temperature)
-        if c.index_targets:
-            hard = shared_targets(index, torch.cat([index, self.index_queue()[0]]), i2t.dtype)
-        else:
-            hard = torch.eye(*i2t.shape, dtype=i2t.dtype, device=i2t.device)
+        own = index if c.index_targets else torch.arange(b, device=ids.device)
+        queued = self.index_queue()[0] if c.index_targets else own.new_full((c.queue,), -100)
+        hard = shared_targets(own, torch.cat([own, queued]), i2t.dtype)
         contrastive = sum(
             soft_cross_entropy(s, distilled_targets(hard, key_similarity(m, keys, self.temperature), alpha))
             for s, m, keys in ((i2t, image_features_m, text_keys), (t2i, text_features_m, image_keys))) / 2
@@ -249,7 +244,7 @@ class ALBEF(Distilling):
 
         # Image-text matching, equation 4: hard negatives are sampled from the batch. A negative text brings its mask. One
         # of three pairs matches: whoever always says 1/3 has a loss of 0.6365.
-        image_weights, text_weights = hard_negative_weights(t2i[:, :b], index), hard_negative_weights(i2t[:, :b], index)
+        image_weights, text_weights = hard_negative_weights(t2i[:, :b], own), hard_negative_weights(i2t[:, :b], own)
         image_of, text_of = negatives or (draw_negatives(image_weights), draw_negatives(text_weights))
         fused_cls = torch.cat([
             self.online.text.fuse(states, mask, image_states)[:, 0],
