@@ -64,7 +64,7 @@ class Distilling(nn.Module):
     m: of the average; alpha grows from 0 over the first alpha_steps steps, as the copy knows nothing at the start.
     """
 
-    def __init__(self, online, m, alpha, alpha_steps):
+    def __init__(self, online, m=0.995, alpha=0.4, alpha_steps=200):
         super().__init__()
         expect(0 <= alpha <= 1, "alpha", alpha, "a number from 0 to 1")
         self.online, self.momentum = online, momentum_copy(online)
