@@ -39,6 +39,46 @@ def test_gallery_says_what_it_shows(shown):
     assert data.scenes[1].things[0].icon in shown[1]
 
 
+def test_gallery_rows_leave_room_for_the_longest_caption(monkeypatch):
+    sizes = []
+    monkeypatch.setattr(plots, "show", lambda picture, alt, width: sizes.append(picture.size))
+    data = scenes.load("test", 4)
+    for captions in ([""] * 4, ["short"] * 4, ["a caption that needs more than one line below its picture"] * 4):
+        scenes.show(data, captions, columns=2)
+    widths, heights = zip(*sizes)
+    assert len(set(widths)) == 1 and heights[0] < heights[1] < heights[2]
+
+
+def a_moving_line(start):
+    fig, ax = plots.figure(1, 1)
+    ax.set(xlim=(0, 1), ylim=(0, 9))
+    line, = ax.plot([0, 1], [start, start])
+    title = fig.suptitle(f"at {start}")
+
+    def update(y):
+        line.set_ydata([y, y])
+        title.set_text(f"at {y}")
+        return f"A line at {y}."
+    return plots.Moving(fig, [line, title], update)
+
+
+def test_a_move_leaves_nothing_behind():
+    view = a_moving_line(2)
+    pictures = [view.draw(y=y)[0].tobytes() for y in (2, 7, 2)]
+    assert pictures[0] == pictures[2] != pictures[1]
+    assert pictures[1] == a_moving_line(7).draw(y=7)[0].tobytes(), "as if the figure had been built for this value"
+
+
+def test_moving_figure_follows_its_controls(shown):
+    import ipywidgets
+
+    slider = ipywidgets.IntSlider(min=0, max=9, value=3)
+    a_moving_line(2).follow(y=slider)
+    assert "A line at 3." in shown[-1]
+    slider.value = 5
+    assert "A line at 5." in shown[-1] and len(shown) == 2
+
+
 def test_live_curve_replaces_itself_and_draws_the_end(shown):
     curve, run = plots.LiveCurve(every=1000, chance=2.0), Run(planned=5)
     for step in range(1, 6):

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .world import BACKGROUNDS, COLOURS, ICONS, SIDE, SIZES
 
-_FONT = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+FONT = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
 # Glyphs are drawn this many times too large, made black and white, and averaged down: what is left of the differences
 # between versions of the font renderer is then far below one grey level.
 _OVERSAMPLING = 8
@@ -22,7 +22,7 @@ def coverage(icon, size):
     glyph = chr(ICONS[icon])
 
     def font(points):
-        return ImageFont.truetype(str(_FONT), points, layout_engine=ImageFont.Layout.BASIC)
+        return ImageFont.truetype(str(FONT), points, layout_engine=ImageFont.Layout.BASIC)
 
     left, top, right, bottom = font(side).getbbox(glyph)
     best = font(int(side * side / max(right - left, bottom - top)))

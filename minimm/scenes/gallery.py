@@ -3,13 +3,20 @@
 import textwrap
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from .. import plots
 from .._errors import expect
+from .drawing import FONT, draw
 from .drawing import boxes as boxes_of
-from .drawing import draw
 from .drawing import masks as masks_of
-from .world import Scene
+from .world import SIDE, Scene
+
+# All lengths in pixels of a sheet that is drawn twice as large as it is shown, to be sharp on every screen.
+_ZOOM = 5  # pixels of the sheet for one of a scene
+_CELL = SIDE * _ZOOM + 48
+_LINE = 27  # of text
+_OUTLINE = (0, 255, 255)  # no thing has this colour
 
 
 def show(scenes, captions=None, columns=5, boxes=False, masks=False, titles=None):
@@ -29,24 +36,36 @@ def show(scenes, captions=None, columns=5, boxes=False, masks=False, titles=None
     for name, given in (("captions", texts), ("titles", titles or texts)):
         expect(len(given) == len(scenes), name, f"{len(given)} for {len(scenes)} scenes", "one for each")
     columns = min(columns, len(scenes))
-    rows = -(-len(scenes) // columns)
-    fig, axes = plots.figure(rows, columns, 1.9 * columns, (2.3 if any(texts) else 1.9) * rows, squeeze=False)
-    for ax in axes.flat:
-        ax.axis("off")
-    for k, (ax, scene, text) in enumerate(zip(axes.flat, scenes, texts)):
-        side = len(draw(scene))
-        ax.imshow(draw(scene), extent=(0, side, side, 0))
-        if boxes:
-            for x0, y0, x1, y1 in boxes_of(scene):
-                ax.plot([x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0], color="white", linewidth=1.5)
-        if masks:
-            for mask in masks_of(scene):
-                ax.contour(np.arange(side) + 0.5, np.arange(side) + 0.5, mask, [0.5], colors="white", linewidths=1)
+    wrapped = [textwrap.wrap(text, 30) for text in texts]
+    tops, y = [], 0  # of the pictures, a row of the sheet each; below them as many lines as the longest caption has
+    for start in range(0, len(scenes), columns):
+        tops.append(y := y + (2 * _LINE if titles else _LINE // 2))
+        y += SIDE * _ZOOM + _LINE + _LINE * max(map(len, wrapped[start:start + columns]))
+    sheet = Image.new("RGB", (columns * _CELL, y), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.truetype(str(FONT), 21)
+    for k, (scene, lines) in enumerate(zip(scenes, wrapped)):
+        x, y = k % columns * _CELL + 24, tops[k // columns]
+        sheet.paste(enlarged(scene, boxes, masks), (x, y))
+        middle = x + SIDE * _ZOOM / 2
         if titles:
-            ax.set_title(titles[k], fontsize=9)
-        ax.text(side / 2, side + 2, "\n".join(textwrap.wrap(text, 30)), ha="center", va="top", fontsize=8)
+            pen.text((middle, y - 10), titles[k], "black", font, anchor="md")
+        for number, line in enumerate(lines):
+            pen.text((middle, y + SIDE * _ZOOM + 10 + number * _LINE), line, "black", font, anchor="ma")
     alt = "; ".join(text or describe(scene) for scene, text in zip(scenes, texts))
-    plots.show(fig, f"{len(scenes)} scenes: {alt}")
+    plots.show(sheet, f"{len(scenes)} scenes: {alt}", width=sheet.width // 2)
+
+
+def enlarged(scene, boxes=False, masks=False):
+    """A scene as a Pillow picture whose pixels can be seen, with boxes and outlines on request."""
+    picture = Image.fromarray(draw(scene)).resize((SIDE * _ZOOM, SIDE * _ZOOM), Image.Resampling.NEAREST)
+    if boxes:
+        for x0, y0, x1, y1 in boxes_of(scene) * _ZOOM:
+            ImageDraw.Draw(picture).rectangle((x0, y0, x1 - 1, y1 - 1), outline=_OUTLINE, width=3)
+    if masks:
+        for mask in masks_of(scene):
+            inside = Image.fromarray(mask.repeat(_ZOOM, 0).repeat(_ZOOM, 1).astype(np.uint8) * 255)
+            picture.paste(_OUTLINE, mask=Image.fromarray(np.asarray(inside.filter(ImageFilter.MaxFilter(7))) - inside))
+    return picture
 
 
 def describe(scene):
