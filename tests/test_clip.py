@@ -73,11 +73,25 @@ def test_the_scale_is_clamped_after_the_step_and_keeps_its_gradient():
     assert math.isclose(model.log_scale.item(), math.log(100), rel_tol=1e-6)
 
 
-def test_published_size():
+@pytest.mark.parametrize("name, parameters", [("ViT-B/32", 151_277_313), ("RN50", 102_007_137)])  # as released
+def test_published_size(name, parameters):
     with torch.device("meta"):
-        model = CLIP(CLIPConfig.paper())
-    # ViT-B/32 as released has 151,277,313 parameters.
-    assert sum(p.numel() for p in model.parameters()) == 151_277_313
+        model = CLIP(CLIPConfig.paper(name))
+    assert sum(p.numel() for p in model.parameters()) == parameters
+
+
+def test_resnet_tower():
+    config = replace(SMALL, image=64, patch=32, vision_width=8, resnet=(1, 2, 1, 1))
+    model = make(config)
+    images, ids = torch.randn(3, 3, 64, 64), inputs(3)[1]
+    with torch.no_grad():
+        out = model(images, ids)
+        assert out.logits_per_image.shape == (3, 3) and model.vision.features(images).shape == (3, 8 * 8 * 4)
+        # Positions are added, so the places do not change roles unnoticed; a permuted batch is a permuted batch.
+        assert (model.encode_image(images.flip(3)) - out.image_features).abs().max() > 1e-4
+        torch.testing.assert_close(model.encode_image(images.flip(0)), out.image_features.flip(0))
+    with pytest.raises(ValueError, match="resnet: expected four stages"):
+        replace(config, resnet=(1, 1))
 
 
 @pytest.mark.parametrize("patch", [2, 4, 8, 16, 32])

@@ -11,11 +11,12 @@ from .._errors import expect
 class Attention(nn.Module):
     """softmax(q k^T / sqrt(d_head)) v with several heads (Vaswani et al. 2017, section 3.2).
 
-    width: of the queries' input and of the result; context_width: of what keys and values are made from (default:
-    width); inner: of q, k and v together, over all heads (default: width); heads: must divide it; dropout: of the weights.
+    width: of what queries are made from; context_width: of what keys and values are made from (default: width); inner: of
+    q, k and v, over all heads (default: width); heads: must divide it; out: of the result (default: width); dropout: of
+    the weights.
     """
 
-    def __init__(self, width, heads, context_width=None, inner=None, dropout=0.0):
+    def __init__(self, width, heads, context_width=None, inner=None, out=None, dropout=0.0):
         super().__init__()
         inner = inner or width
         expect(heads > 0 and inner % heads == 0, "heads", heads, f"a divisor of the width {inner}")
@@ -23,7 +24,7 @@ class Attention(nn.Module):
         self.q = nn.Linear(width, inner)
         self.k = nn.Linear(context_width or width, inner)
         self.v = nn.Linear(context_width or width, inner)
-        self.o = nn.Linear(inner, width)
+        self.o = nn.Linear(inner, out or width)
 
     def forward(self, x, context=None, mask=None):
         """x `b q d`, context `b k c` (default: x itself), mask of bool, True where a query may look, broadcast to

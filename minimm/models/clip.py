@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from .._errors import expect
-from ..layers import ConvStem, PatchEmbedding, PreNormBlock, QuickGELU, causal_mask, check_ids, check_images
+from ..layers import Attention, ConvStem, PatchEmbedding, PreNormBlock, QuickGELU, causal_mask, check_ids, check_images
 from ..objectives.contrastive import similarity, symmetric_cross_entropy
 
 
@@ -37,15 +37,21 @@ class CLIPConfig:
     text_heads: int = 4
     eot_id: int = 2  # of the end-of-text token, here [SEP]
     stem: bool = True  # convolutions in place of the linear patch projection: not in the paper
+    resnet: tuple = ()  # blocks of the four stages: a ResNet in place of the vision transformer, with one place a patch
 
     @classmethod
-    def paper(cls):
-        """ViT-B/32 with the text transformer of section 2.4. Heads are 64 wide throughout."""
-        return cls(embed_dim=512, image=224, patch=32, vision_width=768, vision_layers=12, vision_heads=12, context=77,
-                   vocab=49408, text_width=512, text_layers=12, text_heads=8, eot_id=49407, stem=False)
+    def paper(cls, name="ViT-B/32"):
+        """"ViT-B/32" or "RN50" with the text transformer of section 2.4. Heads are 64 wide throughout."""
+        expect(name in ("ViT-B/32", "RN50"), "name", repr(name), "ViT-B/32 or RN50")
+        vision = {"embed_dim": 512, "vision_width": 768, "vision_layers": 12, "vision_heads": 12} if name == "ViT-B/32" else \
+            {"embed_dim": 1024, "vision_width": 64, "vision_layers": 0, "vision_heads": 32, "resnet": (3, 4, 6, 3)}
+        return cls(**vision, image=224, patch=32, context=77, vocab=49408, text_width=512, text_layers=12, text_heads=8,
+                   eot_id=49407, stem=False)
 
     def __post_init__(self):
         expect(self.image % self.patch == 0, "image", self.image, f"a multiple of the patch {self.patch}")
+        expect(not self.resnet or len(self.resnet) == 4 and self.patch == 32, "resnet", self.resnet,
+               "four stages, and a patch of 32: what their strides come to")
         expect(0 <= self.eot_id < self.vocab, "eot_id", self.eot_id, f"an id below the vocabulary's {self.vocab}")
 
 
@@ -93,6 +99,67 @@ class VisionTower(nn.Module):
 
     def forward(self, images):
         return self.proj(self.features(images))
+
+
+class Bottleneck(nn.Module):
+    """A block of the ResNet whose strides are average pools in front of 1x1 convolutions (section 2.4, "antialiased")."""
+
+    def __init__(self, before, width, stride):
+        super().__init__()
+        def conv(before, after, side):
+            return nn.Sequential(nn.Conv2d(before, after, side, padding=side // 2, bias=False), nn.BatchNorm2d(after))
+        self.conv1, self.conv2, self.conv3 = conv(before, width, 1), conv(width, width, 3), conv(width, 4 * width, 1)
+        self.pool = nn.AvgPool2d(stride)
+        self.shortcut = None if before == 4 * width and stride == 1 else conv(before, 4 * width, 1)
+
+    def forward(self, x):
+        y = self.pool(self.conv2(self.conv1(x).relu()).relu())
+        return (self.conv3(y) + (x if self.shortcut is None else self.shortcut(self.pool(x)))).relu()
+
+
+class AttentionPool(nn.Module):
+    """The mean of all places asks all places, itself among them, in one attention layer (section 2.4):
+    `b d h w -> b e`."""
+
+    def __init__(self, places, width, heads, out):
+        super().__init__()
+        self.pos = nn.Parameter(width**-0.5 * torch.randn(1 + places, width))
+        self.attn = Attention(width, heads, out=out)
+
+    def forward(self, x):
+        x = x.flatten(2).mT  # b n d
+        x = torch.cat([x.mean(1, keepdim=True), x], dim=1) + self.pos
+        return self.attn(x[:, :1], x)[:, 0]
+
+
+class ResNetTower(nn.Module):
+    """ResNet-D (section 2.4): a stem of three convolutions, four stages, attention pooling."""
+
+    def __init__(self, config):
+        super().__init__()
+        c, w, layers = config, config.vision_width, []
+        for before, after, stride in ((3, w // 2, 2), (w // 2, w // 2, 1), (w // 2, w, 1)):
+            layers += [nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+        self.stem = nn.Sequential(*layers, nn.AvgPool2d(2))
+        before, blocks = w, []
+        for stage, number in enumerate(c.resnet):
+            width = w * 2**stage
+            for i in range(number):
+                blocks.append(Bottleneck(before, width, 2 if stage > 0 and i == 0 else 1))
+                before = 4 * width
+        self.blocks = nn.Sequential(*blocks)
+        self.pool = AttentionPool((c.image // 32) ** 2, before, c.vision_heads, c.embed_dim)
+        for block in self.blocks:  # as the authors do: a block adds nothing at the start
+            nn.init.zeros_(block.conv3[1].weight)
+        for linear in (self.pool.attn.q, self.pool.attn.k, self.pool.attn.v, self.pool.attn.o):
+            nn.init.normal_(linear.weight, std=before**-0.5)
+
+    def features(self, images):
+        """`b 3 h w -> b d`: the mean over all places; linear probes start here."""
+        return self.blocks(self.stem(images)).mean((2, 3))
+
+    def forward(self, images):
+        return self.pool(self.blocks(self.stem(images)))
 
 
 class TextTower(nn.Module):
@@ -144,7 +211,7 @@ class CLIP(nn.Module):
     def __init__(self, config=CLIPConfig()):
         super().__init__()
         self.config = config
-        self.vision = VisionTower(config)
+        self.vision = ResNetTower(config) if config.resnet else VisionTower(config)
         self.text = TextTower(config)
         # The logarithm of the scale 1 / tau is learnt, so that a step changes the scale by a factor (section 2.4).
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))

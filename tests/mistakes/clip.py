@@ -19,5 +19,7 @@ MISTAKES = [
     ("CLIP: LayerNorm eps 1e-6", "minimm/layers/blocks.py", "activation=nn.GELU, eps=1e-5", "activation=nn.GELU, eps=1e-6", _TINY),
     ("CLIP: the class token last", _CLIP, "torch.cat([self.cls.expand(len(x), 1, -1), x], dim=1) + self.pos",
      "torch.cat([x, self.cls.expand(len(x), 1, -1)], dim=1) + self.pos", _TINY),
+    ("CLIP: the mean is not among the keys of the attention pool", _CLIP, "self.attn(x[:, :1], x)", "self.attn(x[:, :1], x[:, 1:])",
+     "tests/test_golden.py::test_clip_attnpool"),
     ("attention: scores not scaled", "minimm/layers/attention.py", "(q * q.shape[-1] ** -0.5) @", "q @", _TINY),
 ]
