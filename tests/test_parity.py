@@ -7,6 +7,7 @@ from benchmarks import peers
 from minimm.layers import Attention
 from minimm.layers.attention import causal_mask
 from minimm.models.clip import CLIP, CLIPConfig
+from minimm.objectives.contrastive import symmetric_cross_entropy
 
 SIZES = [
     CLIPConfig(embed_dim=12, image=24, patch=8, vision_width=24, vision_layers=2, vision_heads=3, context=9, vocab=50,
@@ -33,8 +34,13 @@ def test_hugging_face_clip(config, monkeypatch):
     embeds = torch.nn.functional.normalize(out.text_features, dim=-1)
     torch.testing.assert_close(embeds, reference.text_embeds, rtol=1e-5, atol=1e-5)
     # Every parameter got its weight from ours: none was left as it was made.
-    named = dict(theirs.named_parameters())
-    assert named.keys() == peers.hugging_face_weights(ours).keys()
+    named, mapped = dict(theirs.named_parameters()), peers.hugging_face_weights(ours)
+    assert named.keys() == mapped.keys()
+    # All gradients of the loss, too.
+    symmetric_cross_entropy(out.logits_per_image).backward()
+    symmetric_cross_entropy(reference.logits_per_image).backward()
+    for name, weight in mapped.items():
+        torch.testing.assert_close(weight.grad, named[name].grad, rtol=1e-4, atol=1e-4, msg=lambda m: f"{name}: {m}")
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -48,4 +54,10 @@ def test_torch_attention(causal):
     x = torch.randn(2, 7, 24)
     mask = causal_mask(7) if causal else None
     reference, _ = theirs(x, x, x, attn_mask=None if mask is None else ~mask)
-    torch.testing.assert_close(ours(x, mask=mask), reference, rtol=1e-5, atol=1e-5)
+    came = ours(x, mask=mask)
+    torch.testing.assert_close(came, reference, rtol=1e-5, atol=1e-5)
+    up = torch.randn_like(came)
+    came.backward(up), reference.backward(up)
+    stacked = torch.cat([ours.q.weight.grad, ours.k.weight.grad, ours.v.weight.grad])
+    torch.testing.assert_close(stacked, theirs.in_proj_weight.grad, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(ours.o.weight.grad, theirs.out_proj.weight.grad, rtol=1e-4, atol=1e-4)
