@@ -12,11 +12,11 @@ class Attention(nn.Module):
     """softmax(q k^T / sqrt(d_head)) v with several heads (Vaswani et al. 2017, section 3.2).
 
     width: of what queries are made from; context_width: of what keys and values are made from (default: width); inner: of
-    q, k and v, over all heads (default: width); heads: must divide it; out: of the result (default: width); dropout: of
-    the weights.
+    q, k and v, over all heads (default: width); heads: must divide it; dropout: of the weights; out: width of the result
+    (default: width).
     """
 
-    def __init__(self, width, heads, context_width=None, inner=None, out=None, dropout=0.0):
+    def __init__(self, width, heads, context_width=None, inner=None, dropout=0.0, out=None):
         super().__init__()
         inner = inner or width
         expect(heads > 0 and inner % heads == 0, "heads", heads, f"a divisor of the width {inner}")
