@@ -28,3 +28,25 @@ def check_images(images, height=None, width=None):
     low, high = (float(v) for v in torch.aminmax(images.detach()))
     expect(-20 < low and high < 20, "images", f"values from {low:.3g} to {high:.3g}",
            "normalised pixels, about -3 to 3 (not 0 to 255, no NaN)")
+
+
+def check_sizes(sizes, images, patch):
+    """The sizes of pictures that stand in the upper left corner of a canvas, checked: `b 2` of int64.
+
+    sizes `b 2`: height and width in pixels, None for the whole canvas; images `b 3 h w`. Raises a clear error unless all
+    are multiples of the patch, canvas included, and none is larger than the canvas.
+    """
+    height, width = images.shape[2:]
+    expect(height % patch == 0 and width % patch == 0, "images", f"{height} x {width} pixels",
+           f"height and width that are multiples of the patch {patch}")
+    canvas = torch.tensor([height, width], device=images.device)
+    if sizes is None:
+        return canvas.expand(len(images), 2)
+    expect(isinstance(sizes, torch.Tensor) and sizes.dtype == torch.int64, "sizes",
+           getattr(sizes, "dtype", type(sizes).__name__), "a tensor of int64", TypeError)
+    expect(sizes.shape == (len(images), 2), "sizes", f"shape {tuple(sizes.shape)}", f"({len(images)}, 2)")
+    sizes = sizes.to(images.device)
+    wrong = ((sizes <= 0) | (sizes > canvas) | (sizes % patch != 0)).any(1)
+    expect(not bool(wrong.any()), "sizes", f"{sizes[wrong][:1].tolist()}",
+           f"height and width in pixels, multiples of the patch {patch}, within the canvas of {height} x {width}")
+    return sizes

@@ -32,3 +32,8 @@ def draw_negatives(weights):
 def matching_loss(logits, matched):
     """Cross-entropy of two classes: logits `b 2`, matched `b` of bool; class 1 is "they belong together"."""
     return F.cross_entropy(logits, matched.long())
+
+
+def ranking_loss(scores):
+    """Which of several captions is the true one: scores `b c`, that of the true one first; chance is ln c: 0-d."""
+    return F.cross_entropy(scores, torch.zeros(len(scores), dtype=torch.int64, device=scores.device))
