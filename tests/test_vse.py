@@ -131,13 +131,15 @@ def test_training_goes_on_in_training_mode_after_an_evaluation():
             return super().loss(batch)
 
     torch.manual_seed(0)
-    fit(Watched(SMALL), batches, 3, warmup=0, precision="float32", every=1, evaluate=lambda model: modes.append(model.training))
+    fit(Watched(SMALL), batches, 3, warmup=0, precision="float32", every=1,
+        evaluate=lambda model: modes.append(model.training))
     assert modes == [True, False] * 3
 
 
 def test_order_similarity():
     images, texts = torch.tensor([[1.0, 2.0], [0.0, 0.0]]), torch.tensor([[0.5, 2.0], [4.0, 6.0], [1.0, 0.0]])
-    torch.testing.assert_close(order_similarity(images, texts), torch.tensor([[0, -5.0, 0], [-4.25**0.5, -52**0.5, -1]]))
+    expected = torch.tensor([[0, -5.0, 0], [-4.25**0.5, -52**0.5, -1]])
+    torch.testing.assert_close(order_similarity(images, texts), expected)
     images.requires_grad_()
     order_similarity(images, texts).sum().backward()  # where the order holds a written-out root gives 0 / 0
     assert images.grad.isfinite().all()
@@ -148,7 +150,8 @@ def test_permuted_batch():
     order = torch.tensor([2, 5, 0, 3, 1, 4])
     with torch.no_grad():
         torch.testing.assert_close(model(images[order], ids[order]).scores, model(images, ids).scores[order][:, order])
-        torch.testing.assert_close(*(model.loss({"images": images[o], "ids": ids[o]})["hinges"] for o in (order, slice(None))))
+        torch.testing.assert_close(*(model.loss({"images": images[o], "ids": ids[o]})["hinges"]
+                                     for o in (order, slice(None))))
 
 
 # The warm start
@@ -193,7 +196,8 @@ def test_padding_does_not_count():
     model, (_, ids) = make(), inputs()
     with torch.no_grad():
         features = model.encode_text(ids)
-        torch.testing.assert_close(model.encode_text(torch.cat([ids, torch.zeros(4, 5, dtype=torch.int64)], 1)), features)
+        padded = torch.cat([ids, torch.zeros(4, 5, dtype=torch.int64)], 1)
+        torch.testing.assert_close(model.encode_text(padded), features)
         model.text.embed.weight[0] += 1.0
         torch.testing.assert_close(model.encode_text(ids), features)
         for row, feature in zip(ids, features):  # alone, and without any padding
@@ -208,12 +212,14 @@ def test_the_state_at_the_last_word_is_the_feature():
             torch.testing.assert_close(model.encode_text(row[None])[0], last[0, 0] / last[0, 0].norm())
         changed = ids.clone()
         changed[:, 0] = (changed[:, 0] - 4 + 1) % 26 + 4
-        assert (model.encode_text(changed) - model.encode_text(ids)).abs().amax(1).min() > 1e-4  # the first word is heard
+        # The first word is heard.
+        assert (model.encode_text(changed) - model.encode_text(ids)).abs().amax(1).min() > 1e-4
 
 
 def test_packed_sequences_give_the_same():
     model, (_, ids) = make(), inputs()
-    packed = nn.utils.rnn.pack_padded_sequence(model.text.embed(ids), (ids != 0).sum(1), batch_first=True, enforce_sorted=False)
+    packed = nn.utils.rnn.pack_padded_sequence(model.text.embed(ids), (ids != 0).sum(1), batch_first=True,
+                                               enforce_sorted=False)
     _, last = model.text.rnn(packed)
     torch.testing.assert_close(model.encode_text(ids), nn.functional.normalize(last[-1], dim=1))
 
@@ -291,8 +297,8 @@ def test_published_sizes_and_names(cnn, file):
     theirs = {name.replace("0.", "vision.", 1) if name.startswith("0.") else name.replace("1.", "text.", 1):
               [config.vocab if n == -1 else n for n in shape] for name, (shape, _) in layout["tensors"].items()}
     assert {name.replace(".module", ""): shape for name, shape in theirs.items()} == ours
-    number = sum(math.prod(config.vocab if n == -1 else n for n in shape) for name, (shape, _) in layout["tensors"].items()
-                 if name not in layout["buffers"])
+    number = sum(math.prod(config.vocab if n == -1 else n for n in shape)
+                 for name, (shape, _) in layout["tensors"].items() if name not in layout["buffers"])
     assert sum(p.numel() for p in model.parameters()) == number
     assert number == layout["counts"]["parameters_unique"] + 300 * config.vocab
 
@@ -375,7 +381,8 @@ def test_wrong_batches():
     for hinges in (sum_of_hinges, max_of_hinges):
         for scores, options, words in (
                 (torch.zeros(2, 3), {}, "square"), (torch.zeros(1, 1), {}, "at least two pairs"),
-                (torch.zeros(0, 0), {}, "at least two pairs"), (torch.zeros(2, 2), {"margin": -0.1}, "margin: expected 0 or more"),
+                (torch.zeros(0, 0), {}, "at least two pairs"),
+                (torch.zeros(2, 2), {"margin": -0.1}, "margin: expected 0 or more"),
                 (torch.zeros(2, 2), {"index": torch.arange(3)}, r"index: expected \(2,\)")):
             with pytest.raises(ValueError, match=words):
                 hinges(scores, **options)

@@ -1,12 +1,12 @@
 """MoCo: He et al. 2020, "Momentum Contrast for Unsupervised Visual Representation Learning".
 
-Pictures alone, no sentences: two views of one picture belong together, all other pictures are wrong. The wrong ones wait in
-a long queue, so that their number does not depend on the batch; what is in the queue was encoded by a slow copy of the
-encoder, so that it stays comparable. ALBEF stands on both ideas.
+Pictures alone, no sentences: two views of one picture belong together, all other pictures are wrong. The wrong ones
+wait in a long queue, so that their number does not depend on the batch; what is in the queue was encoded by a slow copy
+of the encoder, so that it stays comparable. ALBEF stands on both ideas.
 
 Letters: b pictures, d width of the keys, k length of the queue.
-Different on purpose: one process. The authors shuffle the keys among the GPUs, so that a batch normalisation cannot tell
-from its statistics which key belongs to which query; on one GPU their shuffling changes nothing either.
+Different on purpose: one process. The authors shuffle the keys among the GPUs, so that a batch normalisation cannot
+tell from its statistics which key belongs to which query; on one GPU their shuffling changes nothing either.
 """
 
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ from ..objectives.momentum import Queue, ema_update, momentum_copy, random_keys
 class MoCoConfig:
     """The published sizes (sections 3.2 and 4). The names are the paper's.
 
-    For the scenes take a queue well below the number of pictures, such as K=4096 of 20,000, else every picture meets old
-    keys of itself as negatives; and in a run of some hundred steps a copy that follows faster, such as m=0.99 (it
+    For the scenes take a queue well below the number of pictures, such as K=4096 of 20,000, else every picture meets
+    old keys of itself as negatives; and in a run of some hundred steps a copy that follows faster, such as m=0.99 (it
     remembers about 1 / (1 - m) steps). MoCo v2 (Chen et al. 2020) takes T=0.2, `augmentation(version=2)` and an encoder
     that ends in a linear map, ReLU and another linear map.
     """
@@ -56,9 +56,9 @@ class MoCoOutput(NamedTuple):
 class MoCo(nn.Module):
     """Algorithm 1 around any encoder `b ... -> b d`. What is worth keeping afterwards is `encoder_q`.
 
-    After `fit` the optimiser has moved encoder_q; encoder_k gets no gradient and is a moving average of it, parameters only:
-    its batch statistics come from its own forward passes. In the first K / B steps the queue still holds random directions,
-    which are easy negatives.
+    The optimiser moves encoder_q; encoder_k gets no gradient and is a moving average of it, parameters only: its batch
+    statistics come from its own forward passes. In the first K / B steps the queue still holds random directions, which
+    are easy negatives: the loss rises before it falls.
     """
 
     def __init__(self, encoder, config=MoCoConfig()):
@@ -71,14 +71,15 @@ class MoCo(nn.Module):
     def forward(self, view_q, view_k):
         """Two views of the same pictures, row by row, as the encoder takes them: MoCoOutput.
 
-        In training mode the copy moves and the keys join the queue, as in the authors' forward; in evaluation mode nothing
-        changes. A batch of one will do, since the negatives are in the queue. Raises ValueError for an empty batch, views
-        of different shapes, an encoder of another width or, in training, a batch that K is no multiple of.
+        In training mode the copy moves and the keys join the queue, as in the authors' forward; in evaluation mode
+        nothing changes. A batch of one will do, since the negatives are in the queue. Raises ValueError for an empty
+        batch, views of different shapes, an encoder of another width or, in training, a batch that K is no multiple of.
         """
         c = self.config
         expect(view_q.shape == view_k.shape and len(view_q) > 0, "view_q and view_k",
                f"shapes {tuple(view_q.shape)} and {tuple(view_k.shape)}", "the same shape, b > 0")
-        expect(not self.training or c.K % len(view_q) == 0, "batch", len(view_q), f"a divisor of the queue's length K = {c.K}")
+        expect(not self.training or c.K % len(view_q) == 0, "batch", len(view_q),
+               f"a divisor of the queue's length K = {c.K}")
         q = unit_length(self.encoder_q(view_q))
         expect(q.shape == (len(view_q), c.dim), "encoder", f"one that returns shape {tuple(q.shape)}",
                f"shape {(len(view_q), c.dim)}: `b d` with d = dim")
@@ -105,7 +106,7 @@ def augmentation(side=64, version=1, crop=(0.2, 1.0), colour=True, flip=True):
 
     Whatever is changed at random the features learn to ignore: of a photo the colour cast, of a scene the answer. Here
     - crop (part of the area that stays) can cut a thing away: features get worse at what else is there, and how many;
-    - colour (jitter of brightness, contrast, saturation and hue; one in five grey) takes the colour of things and background;
+    - colour (jitter of brightness, contrast, saturation, hue; one in five grey) takes the colours, the background too;
     - flip takes left and right;
     - version 2 blurs half of the views, and thin strokes with them.
     Features for all attributes of the scenes want colour=False and flip=False; crop=(0.6, 1) keeps most things.
@@ -125,12 +126,12 @@ def augmentation(side=64, version=1, crop=(0.2, 1.0), colour=True, flip=True):
 def two_views(pictures, augment):
     """pictures `b 3 h w` of uint8: two tensors `b 3 side side` of uint8, each picture changed in two ways.
 
-    augment: such as `augmentation()`; it draws from torch's global generator. Raises TypeError unless the pictures are a
-    tensor of uint8, ValueError for another shape or no picture.
+    augment: such as `augmentation()`; it draws from torch's global generator. Raises TypeError unless the pictures are
+    a tensor of uint8, ValueError for another shape or no picture.
     """
     expect(isinstance(pictures, torch.Tensor) and pictures.dtype == torch.uint8, "pictures",
            getattr(pictures, "dtype", type(pictures).__name__), "a tensor of uint8", TypeError)
-    expect(pictures.ndim == 4 and pictures.shape[1] == 3 and len(pictures) > 0, "pictures", f"shape {tuple(pictures.shape)}",
-           "shape (b, 3, h, w) with b > 0")
+    expect(pictures.ndim == 4 and pictures.shape[1] == 3 and len(pictures) > 0, "pictures",
+           f"shape {tuple(pictures.shape)}", "shape (b, 3, h, w) with b > 0")
     # One picture at a time: given a batch, a transform makes one draw and changes all of it in the same way.
     return tuple(torch.stack([augment(picture) for picture in pictures]) for _ in range(2))

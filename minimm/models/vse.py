@@ -4,10 +4,10 @@ A heavy picture encoder, a light sentence encoder, and nothing between them but 
 the loss: of all wrong partners in the batch only the hardest counts.
 
 Letters: b pictures or sentences, l tokens, f width of the CNN's features, e width of the common space.
-Where the paper and the authors' code differ, this file follows the code, which produced the released weights: losses are
-summed over the batch, where the paper writes a mean. Different on purpose: a CNN feature of zeros stays zeros where the
-authors divide 0 by 0; sentences need not come sorted by length; `training.fit` puts the model back into training mode after
-every evaluation, where the authors stay in evaluation mode until the epoch ends.
+Where the paper and the authors' code differ, this file follows the code, which produced the released weights: losses
+are summed over the batch, where the paper writes a mean. Different on purpose: a CNN feature of zeros stays zeros where
+the authors divide 0 by 0; sentences need not come sorted by length; `training.fit` puts the model back into training
+mode after every evaluation, where the authors by default stay in evaluation mode until the epoch ends.
 """
 
 from dataclasses import dataclass
@@ -44,16 +44,17 @@ class VSEConfig:
     measure: str = "cosine"  # or "order"
     margin: float = 0.2
     max_violation: bool = True  # the hardest negative alone, else the sum over all
-    warm_up: int = 200  # steps with the sum of hinges first: from scratch, the max of hinges collapses. Not in the paper
+    warm_up: int = 400  # steps of the sum of hinges first: from scratch the max of hinges collapses. Not in the paper
     no_imgnorm: bool = False  # leave the picture's embedding at its length
     use_abs: bool = False  # embeddings without their signs
     spare_same_picture: bool = False  # captions of one picture (batch["index"]) are no negatives. Not in the paper
 
     @classmethod
     def paper(cls, cnn="resnet152", vocab=10_000):
-        """Section 4: ResNet-152 or VGG-19, not fine-tuned, or "precomputed" VGG features. The vocabulary is the words of
-        the captions, about 10,000; a released file's own vocabulary says how many."""
-        return cls(embed_dim=1024, image=224, cnn=cnn, cnn_width=4096, finetune=False, vocab=vocab, word_dim=300, warm_up=0)
+        """Section 4: ResNet-152 or VGG-19, not fine-tuned, or "precomputed" VGG features. The vocabulary is the words
+        of the captions, about 10,000; a released file's own vocabulary says how many."""
+        return cls(embed_dim=1024, image=224, cnn=cnn, cnn_width=4096, finetune=False, vocab=vocab, word_dim=300,
+                   warm_up=0)
 
     def __post_init__(self):
         expect(self.cnn in ("small", "resnet152", "vgg19", "precomputed"), "cnn", repr(self.cnn),
@@ -127,8 +128,8 @@ class ImageEncoder(FeatureEncoder):
     def __init__(self, config):
         cnn, width = make_cnn(config.cnn, config.cnn_width)
         super().__init__(width, config)
-        # A frozen CNN gets no gradient. As with the authors it still follows the model into training mode: VGG's dropout
-        # is active, and the running statistics of ResNet's batch normalisation move.
+        # A frozen CNN gets no gradient. As with the authors it still follows the model into training mode: VGG's
+        # dropout is active, and the running statistics of ResNet's batch normalisation move.
         self.cnn = cnn.requires_grad_(config.finetune)
 
     def features(self, images):
@@ -149,7 +150,7 @@ class TextEncoder(nn.Module):
     def forward(self, ids):
         """ids `b l`, padded at the end with `pad_id`."""
         states, _ = self.rnn(self.embed(ids))  # b l e
-        # Pads stand behind the last word, where the state that we pick cannot have seen them; the last state of all has.
+        # Pads stand behind the last word: the state that we pick has not seen them, the very last state has.
         last = (ids != self.config.pad_id).sum(1) - 1
         x = unit_length(states[torch.arange(len(ids), device=ids.device), last])
         return x.abs() if self.config.use_abs else x
@@ -166,8 +167,8 @@ class VSE(nn.Module):
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))  # done so far, so that a resumed run knows
 
     def encode_image(self, images):
-        """images `b 3 h w`, floating point, normalised (about -3 to 3), or with cnn="precomputed" features `b f`: `b e`,
-        of length 1 unless no_imgnorm.
+        """images `b 3 h w`, floating point, normalised (about -3 to 3), or with cnn="precomputed" features `b f`:
+        `b e`, of length 1 unless no_imgnorm.
 
         Raises TypeError for another dtype, ValueError for another shape, an empty batch, values out of range or NaN.
         """
@@ -184,8 +185,8 @@ class VSE(nn.Module):
     def encode_text(self, ids):
         """ids `b l` of int64, padded at the end, as long as you like, in any order of lengths: `b e` of length 1.
 
-        Raises TypeError for another dtype, ValueError for a wrong shape, an empty batch, an id outside the vocabulary, a
-        text without a word or with padding in front of a word.
+        Raises TypeError for another dtype, ValueError for a wrong shape, an empty batch, an id outside the vocabulary,
+        a text without a word or with padding in front of a word.
         """
         c = self.config
         check_ids(ids, c.vocab)
@@ -206,8 +207,8 @@ class VSE(nn.Module):
     def loss(self, batch):
         """The hinges of a batch of pairs: {"hinges": 0-d}, a sum over the batch.
 
-        batch: a mapping with `images` and `ids`, row i of both a pair, and `index` if spare_same_picture. 2 * margin * b
-        with the max of hinges means that all embeddings have become the same. Raises ValueError for fewer than two pairs.
+        batch: a mapping with `images` and `ids`, row i of both a pair, and `index` if spare_same_picture. A max of
+        hinges of 2 * margin * b means that all scores are the same. Raises ValueError for fewer than two pairs.
         """
         c = self.config
         expect(len(batch["images"]) == len(batch["ids"]), "batch",

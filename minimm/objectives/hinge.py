@@ -1,7 +1,7 @@
 """Hinges: a pair has to be more alike, by a margin, than the wrong pairs (Faghri et al. 2018, VSE++, section 3).
 
-Both losses are SUMS over the batch, as in the authors' code (the paper writes a mean): with twice the batch the gradient
-is twice as long, and so is the step of an optimiser that does not divide by it.
+Both losses are SUMS over the batch, as in the authors' code (the paper writes a mean): with twice the batch the
+gradient is twice as long, and so is the step of an optimiser that does not divide by it.
 """
 
 import torch
@@ -25,9 +25,9 @@ def order_similarity(images, texts):
 def hinges(scores, margin, index=None):
     """What every wrong pair costs: (wrong sentences for a picture, wrong pictures for a sentence), both `b b`.
 
-    scores `b b`, a row a picture, a column a sentence; the diagonal holds the pairs. index `b`: number of the picture of
-    each pair. Two captions of one picture that meet in a batch punish each other; the authors let them. With `index` they
-    cost nothing. Raises ValueError unless the matrix is square with at least two pairs, or for a negative margin.
+    scores `b b`, a row a picture, a column a sentence; the diagonal holds the pairs. index `b`: number of the picture
+    of each pair. Two captions of one picture that meet in a batch punish each other; the authors let them. With `index`
+    they cost nothing. Raises ValueError unless the matrix is square with at least two pairs, or for a negative margin.
     """
     expect(scores.ndim == 2 and scores.shape[0] == scores.shape[1], "scores", f"shape {tuple(scores.shape)}",
            "a square matrix `b b`")
