@@ -10,7 +10,7 @@ data/pretrained.md says where they come from and under which licences.
 import torch
 
 from .._errors import expect
-from . import _reader, _sources, clip
+from . import _reader, _sources, albef, clip, vilbert, vilt, vse
 from .pictures import pictures
 from .text import tokenizer
 
@@ -20,6 +20,11 @@ __all__ = ["known", "load", "pictures", "tokenizer"]
 LAYOUTS = {
     "text_projection": clip.openai,
     "visual_projection.weight": clip.hugging_face,
+    "transformer.pos_embed": vilt.authors,
+    "vilt.embeddings.position_embeddings": vilt.hugging_face,
+    "bert.v_embeddings.image_embeddings.weight": vilbert.authors,
+    "1.embed.weight": vse.authors,
+    "visual_encoder.pos_embed": albef.authors,
 }
 
 

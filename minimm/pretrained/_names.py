@@ -24,7 +24,7 @@ def rename(tensors, rows):
     Two of their names may mean one tensor of ours (tied weights, which files hold under either name or both).
     Raises ValueError for names that no row knows, listing them, and for tied tensors that are not equal.
     """
-    rows = [(re.compile(theirs), ours) for theirs, ours in [*rows, *NEVER_NEEDED]]
+    rows = [(re.compile(theirs), ours) for theirs, ours in [*NEVER_NEEDED, *rows]]
     renamed, of, unknown = {}, {}, []
     for name, tensor in tensors.items():
         match, ours = next(((match, ours) for theirs, ours in rows if (match := theirs.fullmatch(name))), (None, None))
@@ -79,7 +79,9 @@ def resize_positions(table, image, patch):
     """A table of positions `1+n d`, of the class token and of a square grid, for pictures of `image` pixels: the row of
     the class token stays, the grid is resized bicubically, once and for all (what ALBEF's authors do; CLIP's never
     resize, others do so). None: as it is."""
+    table = table.flatten(0, -2)
     side = math.isqrt(len(table) - 1)
+    expect(side * side == len(table) - 1, "weights", f"{len(table)} positions", "1 and those of a square grid")
     expect(image is None or type(image) is int and image > 0 and image % patch == 0, "image", repr(image),
            f"a multiple of the patch {patch}, in pixels")
     if image is None or image == side * patch:
@@ -89,18 +91,60 @@ def resize_positions(table, image, patch):
     return torch.cat([table[:1], rearrange(grid, "1 d r c -> (r c) d")])
 
 
-# Tables that several architectures share.
+# What several architectures share. `ours` ends with a dot, or is empty.
 
 
 def vision_transformer(theirs, ours):
-    """The vision transformer of timm, with all of q, k and v in one matrix (ALBEF, ViLT)."""
+    """Rows for the vision transformer of timm, with all of q, k and v in one matrix (ALBEF, ViLT)."""
     return [
-        (rf"{theirs}\.cls_token", rf"{ours}.cls"),
-        (rf"{theirs}\.pos_embed", rf"{ours}.pos"),
-        (rf"{theirs}\.patch_embed\.proj\.(weight|bias)", rf"{ours}.patch.conv.\1"),
-        (rf"{theirs}\.blocks\.(\d+)\.norm([12])\.(weight|bias)", rf"{ours}.blocks.\1.ln\2.\3"),
-        (rf"{theirs}\.blocks\.(\d+)\.attn\.qkv\.(weight|bias)", rf"{ours}.blocks.\1.attn.[qkv].\2"),
-        (rf"{theirs}\.blocks\.(\d+)\.attn\.proj\.(weight|bias)", rf"{ours}.blocks.\1.attn.o.\2"),
-        (rf"{theirs}\.blocks\.(\d+)\.mlp\.fc([12])\.(weight|bias)", rf"{ours}.blocks.\1.mlp.fc\2.\3"),
-        (rf"{theirs}\.norm\.(weight|bias)", rf"{ours}.ln_final.\1"),
+        (rf"{theirs}\.cls_token", rf"{ours}cls"),
+        (rf"{theirs}\.pos_embed", rf"{ours}pos"),
+        (rf"{theirs}\.patch_embed\.proj\.(weight|bias)", rf"{ours}patch.conv.\1"),
+        (rf"{theirs}\.blocks\.(\d+)\.norm([12])\.(weight|bias)", rf"{ours}blocks.\1.ln\2.\3"),
+        (rf"{theirs}\.blocks\.(\d+)\.attn\.qkv\.(weight|bias)", rf"{ours}blocks.\1.attn.[qkv].\2"),
+        (rf"{theirs}\.blocks\.(\d+)\.attn\.proj\.(weight|bias)", rf"{ours}blocks.\1.attn.o.\2"),
+        (rf"{theirs}\.blocks\.(\d+)\.mlp\.fc([12])\.(weight|bias)", rf"{ours}blocks.\1.mlp.fc\2.\3"),
+        (rf"{theirs}\.norm\.(weight|bias)", rf"{ours}ln_final.\1"),
+    ]
+
+
+def vision_sizes(weights, ours):
+    """How large such a vision transformer is: image, patch, width, layers, heads, hidden. Heads are 64 wide."""
+    width, _, patch, _ = weights[f"{ours}patch.conv.weight"].shape
+    return dict(image=math.isqrt(weights[f"{ours}pos"].shape[-2] - 1) * patch, patch=patch, width=width,
+                layers=count(weights, f"{ours}blocks."), heads=max(1, width // 64),
+                hidden=len(weights[f"{ours}blocks.0.mlp.fc1.weight"]))
+
+
+def text_embedding(theirs, ours):
+    """Rows for BERT's embeddings."""
+    return [
+        (rf"{theirs}\.word_embeddings\.weight", rf"{ours}tok.weight"),
+        (rf"{theirs}\.position_embeddings\.weight", rf"{ours}pos.weight"),
+        (rf"{theirs}\.token_type_embeddings\.weight", rf"{ours}token_type.weight"),
+        (rf"{theirs}\.LayerNorm\.(weight|bias)", rf"{ours}ln.\1"),
+    ]
+
+
+def bert_blocks(theirs, ours):
+    """Rows for BERT's blocks, with or without cross-attention (ALBEF, ViLBERT)."""
+    return [
+        (rf"{theirs}\.(\d+)\.attention\.self\.(q|k|v)(?:uery|ey|alue)\.(weight|bias)", rf"{ours}\1.attn.\2.\3"),
+        (rf"{theirs}\.(\d+)\.attention\.output\.dense\.(weight|bias)", rf"{ours}\1.attn.o.\2"),
+        (rf"{theirs}\.(\d+)\.attention\.output\.LayerNorm\.(weight|bias)", rf"{ours}\1.ln1.\2"),
+        (rf"{theirs}\.(\d+)\.crossattention\.self\.(q|k|v)(?:uery|ey|alue)\.(weight|bias)", rf"{ours}\1.xattn.\2.\3"),
+        (rf"{theirs}\.(\d+)\.crossattention\.output\.dense\.(weight|bias)", rf"{ours}\1.xattn.o.\2"),
+        (rf"{theirs}\.(\d+)\.crossattention\.output\.LayerNorm\.(weight|bias)", rf"{ours}\1.lnx.\2"),
+        (rf"{theirs}\.(\d+)\.intermediate\.dense\.(weight|bias)", rf"{ours}\1.mlp.fc1.\2"),
+        (rf"{theirs}\.(\d+)\.output\.dense\.(weight|bias)", rf"{ours}\1.mlp.fc2.\2"),
+        (rf"{theirs}\.(\d+)\.output\.LayerNorm\.(weight|bias)", rf"{ours}\1.ln2.\2"),
+    ]
+
+
+def language_head(theirs, ours):
+    """Rows for the head that names masked words; its bias stands in files under one or two names."""
+    return [
+        (rf"{theirs}\.transform\.dense\.(weight|bias)", rf"{ours}dense.\1"),
+        (rf"{theirs}\.transform\.LayerNorm\.(weight|bias)", rf"{ours}ln.\1"),
+        (rf"{theirs}\.(?:decoder\.)?bias", rf"{ours}bias"),
     ]
