@@ -21,12 +21,17 @@ class TextEmbedding(nn.Module):
         self.ln = nn.LayerNorm(width, eps=eps)
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, ids):
-        """Raises TypeError unless ids are of int64, ValueError for another shape, a text that is longer than the
-        position table or an id outside the vocabulary."""
+    def forward(self, ids, extra=None):
+        """ids `b l`; extra `b d`: one more state, without a position, behind the first (ViLBERT's task token).
+
+        Raises TypeError unless ids are of int64, ValueError for another shape, a text that is longer than the position
+        table or an id outside the vocabulary.
+        """
         check_ids(ids, self.tok.num_embeddings, self.pos.num_embeddings)
         # The token type looks idle, since it is the same for all tokens; but released weights expect to have it added.
         x = self.tok(ids) + self.pos.weight[:ids.shape[1]] + self.token_type.weight[0]
+        if extra is not None:
+            x = torch.cat([x[:, :1], extra[:, None], x[:, 1:]], dim=1)
         return self.drop(self.ln(x))
 
 

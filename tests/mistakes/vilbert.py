@@ -1,0 +1,45 @@
+"""Mistakes of ViLBERT."""
+
+_LAYER, _TINY = "tests/test_golden.py::test_vilbert_coattention", "tests/test_golden.py::test_vilbert_tiny"
+_PLACES = "tests/test_golden.py::test_vilbert_regions"
+_ViLBERT, _REGIONS = "minimm/models/vilbert.py", "minimm/objectives/regions.py"
+
+MISTAKES = [
+    ("ViLBERT: keys and values from the stream's own modality", _ViLBERT, "self.attn(x, other, other_mask)",
+     "self.attn(x)", _LAYER),
+    ("ViLBERT: one stream looks at what the other has just become", _ViLBERT,
+     "        return self.text(text, vision, vision_mask), self.vision(vision, text, text_mask)",
+     "        text = self.text(text, vision, vision_mask)\n        return text, self.vision(vision, text, text_mask)",
+     _LAYER),
+    ("ViLBERT: padding of the other stream looked at", _ViLBERT, "self.attn(x, other, other_mask)",
+     "self.attn(x, other)", _LAYER),
+    ("ViLBERT: co-attention with LayerNorm eps 1e-5", _ViLBERT,
+     "        self.ln2 = nn.LayerNorm(width, eps=1e-12)", "        self.ln2 = nn.LayerNorm(width)", _LAYER),
+    ("ViLBERT: co-attention behind the listed blocks", _ViLBERT, "(*zip(self.co, c.text_co, c.vision_co),",
+     "(*((co, i + 1, j + 1) for co, i, j in zip(self.co, c.text_co, c.vision_co)),", _TINY),
+    ("ViLBERT: sum instead of product", _ViLBERT, 'if c.fusion == "product"', 'if c.fusion == "sum"', _TINY),
+    ("ViLBERT: tanh pooler", _ViLBERT, "self.vision_pool(vision[:, 0]).relu()", "self.vision_pool(vision[:, 0]).tanh()",
+     _TINY),
+    ("ViLBERT: class 1 = aligned", _ViLBERT, "(~matched).long()", "matched.long()", _TINY),
+    ("ViLBERT: masked regions begin with the whole picture", _ViLBERT, "self.mrm(out.vision[:, 1:])",
+     "self.mrm(out.vision[:, :-1])", _TINY),
+    ("ViLBERT: masked words and regions of matched pairs only, unasked", _ViLBERT, "        if c.matched_only:",
+     "        if True:", _TINY),
+    ("ViLBERT: location left out", _ViLBERT, "self.feat(features) + self.loc(locations)",
+     "self.feat(features) + 0 * self.loc(locations)", _TINY),
+    ("ViLBERT: KL averaged over classes as well", _REGIONS, "/ max(len(logits), 1)", "/ max(logits.numel(), 1)", _TINY),
+    ("ViLBERT: soft cross-entropy instead of KL", _REGIONS,
+     'F.kl_div(logits, classes.to(logits.dtype), reduction="sum")', "-(classes * logits).sum()", _TINY),
+    ("ViLBERT: error of the features summed over them", _REGIONS, "/ max(predicted.numel(), 1)",
+     "/ max(len(predicted), 1)", _TINY),
+    ("ViLBERT: location = centre, width, height", _REGIONS, "torch.stack([x1, y1, x2, y2, (x2 - x1) * (y2 - y1)]",
+     "torch.stack([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1, (x2 - x1) * (y2 - y1)]", _PLACES),
+    ("ViLBERT: overlap without the added pixel", _REGIONS, "area = (high - low + 1).prod(-1)",
+     "area = (high - low).prod(-1)", _PLACES),
+    ("ViLBERT: 80 % of the masked regions hidden, as words are", _REGIONS, "(drawn < 0.9 * p)", "(drawn < 0.8 * p)",
+     _PLACES),
+    ("ViLBERT: overlapping regions hidden", _REGIONS, "overlapping if hide_overlaps else selected & (drawn < 0.9 * p)",
+     "overlapping", _PLACES),
+    ("ViLBERT: the whole picture is the mean over all regions", _REGIONS, "counted.sum(-1, keepdim=True).clamp(min=1)",
+     "counted.shape[-1]", _PLACES),
+]
