@@ -15,7 +15,7 @@ from .world import SIDE, Scene
 # All lengths in pixels of a sheet that is drawn twice as large as it is shown, to be sharp on every screen.
 _ZOOM = 5  # pixels of the sheet for one of a scene
 _CELL = SIDE * _ZOOM + 48
-_LINE = 27  # of text
+_LINE = 29  # of text
 _OUTLINE = (0, 255, 255)  # no thing has this colour
 
 
@@ -36,13 +36,13 @@ def show(scenes, captions=None, columns=5, boxes=False, masks=False, titles=None
     for name, given in (("captions", texts), ("titles", titles or texts)):
         expect(len(given) == len(scenes), name, f"{len(given)} for {len(scenes)} scenes", "one for each")
     columns = min(columns, len(scenes))
-    wrapped = [textwrap.wrap(text, 30) for text in texts]
+    wrapped = [textwrap.wrap(text, 27) for text in texts]
     tops, y = [], 0  # of the pictures, a row of the sheet each; below them as many lines as the longest caption has
     for start in range(0, len(scenes), columns):
         tops.append(y := y + (2 * _LINE if titles else _LINE // 2))
         y += SIDE * _ZOOM + _LINE + _LINE * max(map(len, wrapped[start:start + columns]))
     sheet = Image.new("RGB", (columns * _CELL, y), "white")
-    pen, font = ImageDraw.Draw(sheet), ImageFont.truetype(str(FONT), 21)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.truetype(str(FONT), 23)
     for k, (scene, lines) in enumerate(zip(scenes, wrapped)):
         x, y = k % columns * _CELL + 24, tops[k // columns]
         sheet.paste(enlarged(scene, boxes, masks), (x, y))
@@ -51,8 +51,9 @@ def show(scenes, captions=None, columns=5, boxes=False, masks=False, titles=None
             pen.text((middle, y - 10), titles[k], "black", font, anchor="md")
         for number, line in enumerate(lines):
             pen.text((middle, y + SIDE * _ZOOM + 10 + number * _LINE), line, "black", font, anchor="ma")
-    alt = "; ".join(text or describe(scene) for scene, text in zip(scenes, texts))
-    plots.show(sheet, f"{len(scenes)} scenes: {alt}", width=sheet.width // 2)
+    alt = "; ".join(f"{title}: {text or describe(scene)}".removeprefix(": ")
+                    for scene, title, text in zip(scenes, titles or [""] * len(scenes), texts))
+    plots.show(sheet, f"{len(scenes)} scene{'s' * (len(scenes) > 1)}: {alt}", width=sheet.width // 2)
 
 
 def enlarged(scene, boxes=False, masks=False):
