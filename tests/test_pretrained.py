@@ -14,6 +14,7 @@ import types
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -1034,3 +1035,379 @@ def test_berts_of_albef_compute_what_bert_computes(tmp_path):
         said = decoder(input_ids=ids, attention_mask=(ids > 0).long(), encoder_hidden_states=states,
                        encoder_attention_mask=real.long()).logits
         torch.testing.assert_close(model(states, real, ids)[ids > 0], said[ids > 0], rtol=1e-5, atol=1e-5)
+
+
+# ---- text
+
+MERGES = ["a t</w>", "c at</w>", "p h", "o t", "ph ot", "phot o</w>", "o f</w>", "d o", "do g</w>", "' s</w>"]
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "dog", "cat", "##s", "sno", "##w", "##man", "on", ",", ".", "!",
+          "\u732b", "don", "'", "t", "dont", "-", "two"]
+
+
+@pytest.fixture
+def merges(tmp_path):
+    path = tmp_path / "merges.txt"
+    path.write_text("\n".join(["#version: 0.2", *MERGES, ""]), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def pieces(tmp_path):
+    path = tmp_path / "vocab.txt"
+    path.write_text("\n".join(PIECES) + "\n", encoding="utf-8")
+    return path
+
+
+TEXTS = ["a photo of a cat", "A  DOG\u2019s\n photo!!", "it's the dog's cat, 42 caf\u00e9s", "\u732b <|endoftext|>", "<dog>"]
+
+
+def test_clip_text(merges):
+    words = pretrained.tokenizer("clip", merges)
+    start, end = 512 + len(MERGES), 513 + len(MERGES)
+    assert (len(words), words.first, words.last, words.pad_id) == (end + 1, [start], [end], 0)
+    ids = words(["A photo of a cat", "dog"])
+    # The bytes come in the order of the authors' table, where "!" is 0: "a" is 64, and 256 more at the end of a word.
+    photo, of, cat, dog = (512 + MERGES.index(pair) for pair in ("phot o</w>", "o f</w>", "c at</w>", "do g</w>"))
+    assert ids.tolist() == [[start, 320, photo, of, 320, cat, end], [start, dog, end, 0, 0, 0, 0]]
+    assert ids.dtype == torch.int64 and words.decode(ids[0]) == "a photo of a cat"
+    assert words("a " * 75).shape == (1, 77)
+    with pytest.raises(ValueError, match="text: expected at most 77 tokens .*truncate=True"):
+        words("a " * 76)
+    assert words("a " * 200, truncate=True)[0, -2:].tolist() == [320, end]
+    assert words("a " * 20, length=9, truncate=True).shape == (1, 9)
+    assert words("&amp;lt;") .tolist() == words("<").tolist()
+
+
+@pytest.mark.parametrize("how", ["merges", "gz", "vocab.json"])
+def test_clip_text_as_the_library_reads_it(how, merges, tmp_path):
+    transformers = pytest.importorskip("transformers", reason="the extra `test` is not installed")
+    known = pretrained.tokenizer("clip", merges)
+    tokens = [*byte_letters(), *(letter + "</w>" for letter in byte_letters()), *(m.replace(" ", "") for m in MERGES)]
+    vocabulary = {token: i for i, token in enumerate([*tokens, "<|startoftext|>", "<|endoftext|>"])}
+    theirs = transformers.CLIPTokenizer(vocab=vocabulary, merges=[tuple(m.split()) for m in MERGES])
+    if how == "gz":
+        with gzip.open(tmp_path / "bpe_simple_vocab_16e6.txt.gz", "wt", encoding="utf-8") as file:
+            file.write(merges.read_text())
+        known = pretrained.tokenizer("clip", tmp_path / "bpe_simple_vocab_16e6.txt.gz")
+    elif how == "vocab.json":
+        (tmp_path / "vocab.json").write_text(json.dumps(vocabulary))
+        known = pretrained.tokenizer("clip", tmp_path)
+    for text in TEXTS:
+        assert known.encode(text) == theirs(text)["input_ids"], text
+
+
+def byte_letters():
+    """The authors' letters for the 256 bytes: printable ones for themselves, then those from 256 on."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("\u00a1"), ord("\u00ac") + 1), *range(ord("\u00ae"), ord("\u00ff") + 1)]
+    return [chr(b) for b in printable] + [chr(256 + i) for i in range(256 - len(printable))]
+
+
+def test_only_as_many_merges_as_clip_has(tmp_path):
+    """The published file holds 262,145 lines."""
+    path = tmp_path / "merges.txt"
+    letters = byte_letters()
+    path.write_text("\n".join(["title", *(f"{a} {b}" for a in letters for b in letters)]), encoding="utf-8")
+    words = pretrained.tokenizer("clip", path)
+    assert len(words) == 49408 and words.first == [49406] and words.last == [49407]
+
+
+def test_bert_text(pieces, tmp_path):
+    transformers = pytest.importorskip("transformers", reason="the extra `test` is not installed")
+    theirs = transformers.BertTokenizer(vocab={token: i for i, token in enumerate(PIECES)})
+    for kind, length in (("vilt", 40), ("vilbert", 512)):
+        words = pretrained.tokenizer(kind, pieces)
+        for text in ("A dog, on snowman.", "two DOGS [MASK] don't", "\u732b\u732b caf\u00e9", "x" * 200):
+            assert words.encode(text) == theirs(text)["input_ids"], text
+        assert words(["a dog", "a"]).tolist() == [[2, 5, 6, 3], [2, 5, 3, 0]]
+        assert words.decode([2, 5, 9, 10, 11, 3, 0]) == "a snowman"
+        assert words("a " * (length - 2)).shape == (1, length)
+        with pytest.raises(ValueError, match=f"at most {length} tokens"):
+            words("a " * (length - 1))
+        assert words("a " * 900, truncate=True)[0, [0, -2, -1]].tolist() == [2, 5, 3]
+    assert pretrained.tokenizer("vilt", tmp_path).encode("a") == [2, 5, 3]  # the folder
+
+
+def test_albef_text(pieces):
+    words = pretrained.tokenizer("albef", pieces)
+    # No [SEP]; punctuation away, hyphens and slashes become blanks.
+    assert words("A dog's two-dogs, on/snowman!").tolist() == [[2, *words.pieces("a dogs two dogs on snowman")]]
+    assert words.encode("don't") == [2, PIECES.index("dont")]
+    assert words.encode("a dog", last=[3]) == [2, 5, 6, 3]  # an answer
+    assert len(words.encode("a " * 50)) == 31
+    assert len(pretrained.tokenizer("albef", pieces, words=50).encode("a " * 60)) == 51
+    assert words.encode("a " * 30, length=25, truncate=True) == [2] + [5] * 24
+    assert clean_caption('  The <person> said: "A;B" ~ (x) #1 * y?\n') == "the <person> said ab x 1 y".replace("<person>", "person")
+
+
+class Vocabulary:
+    """Stands for vocab.Vocabulary of the authors' code."""
+
+
+@pytest.mark.parametrize("old_python", [True, False])
+def test_vse_text(old_python, tmp_path):
+    thing = Vocabulary()
+    thing.word2idx = {word: i for i, word in enumerate(["<pad>", "<start>", "<end>", "<unk>", "a", "dog", "n't", "do", "caf\u00e9"])}
+    thing.idx2word, thing.idx = {i: word for word, i in thing.word2idx.items()}, 9
+    with open(tmp_path / "coco_vocab.pkl", "wb") as file:
+        (Python2Pickler if old_python else pickle.Pickler)(file, 2).dump(thing)
+    for path in (tmp_path, tmp_path / "coco_vocab.pkl"):
+        words = pretrained.tokenizer("vse", path)
+        assert len(words) == 9
+        assert words(["A dog", "don't, caf\u00e9"]).tolist() == [[1, 4, 5, 2, 0, 0], [1, 7, 6, 3, 8, 2]]
+        assert words.decode([1, 4, 3, 5, 2, 0]) == "a <unk> dog"
+        assert words("a " * 500).shape == (1, 502)
+
+
+def test_words_of_the_penn_treebank():
+    for text, expected in (
+            ("a dog's tail, two cats.", "a dog 's tail , two cats ."), ("they can't don't we're i'll", "they ca n't do n't we 're i 'll"),
+            ('he says "hello" (loudly)!', "he says `` hello '' ( loudly ) !"), ("a well-dressed man at 4:30 p.m. sits", None),
+            ("one. two? three; four: 5,000", "one . two ? three ; four : 5,000"), ("wait... no -- cannot", "wait ... no -- can not"),
+            ("the dogs' bowls", "the dogs ' bowls"), ("", "")):
+        assert treebank_words(text) == (text.split() if expected is None else expected.split()), text
+
+
+@pytest.mark.parametrize("kind, content, says", [
+    ("clip", "only a title", "pairs of pieces"),
+    ("clip", "title\na b c", "pairs of pieces"),
+    ("vilt", "a\nb\n[PAD]", "BERT's vocab.txt"),
+    ("vse", "hello", "no pickled vocabulary"),
+])
+def test_wrong_vocabularies(kind, content, says, tmp_path):
+    path = tmp_path / "file"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=f"file: .*{says}"):
+        pretrained.tokenizer(kind, path)
+
+
+def test_wrong_text_arguments(pieces, tmp_path):
+    with pytest.raises(ValueError, match="kind: expected clip, albef"):
+        pretrained.tokenizer("bert", pieces)
+    with pytest.raises(FileNotFoundError, match="vocabulary of vilt is vocab.txt"):
+        pretrained.tokenizer("vilt", tmp_path / "nowhere.txt")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="merges.txt or bpe_simple"):
+        pretrained.tokenizer("clip", tmp_path / "empty")
+    words = pretrained.tokenizer("vilt", pieces)
+    with pytest.raises(TypeError, match="text: expected a text, but got int"):
+        words([5])
+    with pytest.raises(ValueError, match="texts: expected at least one"):
+        words([])
+
+
+def test_text_without_the_package(pieces, merges, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    for kind, path in (("vilt", pieces), ("clip", merges)):
+        with pytest.raises(ImportError, match=r'pip install -e "\.\[pretrained\]"'):
+            pretrained.tokenizer(kind, path)
+
+
+# ---- pictures
+
+
+@pytest.mark.parametrize("kind, size, shape", [
+    ("clip", (300, 260), (224, 224)), ("albef", (300, 260), (256, 256)), ("vse", (300, 260), (224, 224)),
+    ("vilt", (300, 260), (384, 416)), ("clip", (20, 500), (224, 224)), ("vilt", (1000, 500), (320, 608))])
+def test_pictures(kind, size, shape):
+    picture = Image.effect_noise(size, 90)
+    for given in (picture, picture.convert("RGB"), picture.convert("RGBA")):
+        came = pretrained.pictures(kind)(given)
+        assert came.shape == (3, *shape) and came.dtype == torch.float32
+    whole = Image.new("RGB", size, (255, 0, 128))
+    mean, std = {"vilt": ((0.5,) * 3, (0.5,) * 3), "vse": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))}.get(
+        kind, ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)))
+    expected = (torch.tensor([1, 0, 128 / 255]) - torch.tensor(mean)) / torch.tensor(std)
+    torch.testing.assert_close(pretrained.pictures(kind)(whole)[:, 3, 5], expected)
+
+
+def test_pictures_are_resized_as_the_authors_do():
+    picture = Image.effect_noise((150, 90), 90).convert("RGB")
+    clip = picture.resize((int(224 * 150 / 90), 224), Image.Resampling.BICUBIC)
+    left = round((clip.width - 224) / 2)
+    for kind, expected in (
+            ("clip", clip.crop((left, 0, left + 224, 224))),
+            ("albef", picture.resize((256, 256), Image.Resampling.BICUBIC)),
+            ("vilt", picture.resize((608, 352), Image.Resampling.BICUBIC)),
+            ("vse", picture.resize((int(256 * 150 / 90), 256), Image.Resampling.BILINEAR).crop((101, 16, 325, 240)))):
+        came = pretrained.pictures(kind)(picture)
+        transform = pretrained.pictures(kind).transforms[-1]
+        mean, std = (torch.tensor(v).view(3, 1, 1) for v in (transform.mean, transform.std))
+        pixels = torch.from_numpy(np.array(expected)).permute(2, 0, 1) / 255
+        torch.testing.assert_close(came * std + mean, pixels, rtol=0, atol=1e-5)
+
+
+def test_pictures_of_other_sizes_and_as_tensors():
+    picture = torch.randint(256, (3, 90, 150), dtype=torch.uint8)
+    assert pretrained.pictures("albef", 384)(picture).shape == (3, 384, 384)
+    assert pretrained.pictures("clip", 336)(picture).shape == (3, 336, 336)
+    assert pretrained.pictures("vilt", 64)(picture).shape == (3, 64, 96)
+    for wrong in (picture.float(), picture[:1], picture[None]):
+        with pytest.raises(ValueError, match="picture: expected a PIL picture"):
+            pretrained.pictures("clip")(wrong)
+    with pytest.raises(ValueError, match="kind: expected clip, albef, vilt, vse"):
+        pretrained.pictures("vilbert")
+
+
+def test_vilt_sizes():
+    for (height, width), expected in {(384, 384): (384, 384), (300, 480): (384, 608), (300, 500): (352, 608),
+                                      (1000, 500): (608, 320), (480, 640): (384, 512), (10, 5000): (32, 608)}.items():
+        assert vilt_size(height, width) == expected
+
+
+def test_pad():
+    images, sizes = pretrained.pad([torch.ones(3, 16, 24), torch.ones(3, 24, 8)])
+    assert images.shape == (2, 3, 24, 24) and sizes.tolist() == [[16, 24], [24, 8]] and sizes.dtype == torch.int64
+    assert images[0, :, :16].all() and images[1, :, :, :8].all() and images.sum() == 3 * 24 * (16 + 8)
+    ids = torch.tensor([[1, 2], [1, 3]])
+    ViLT(ViLTConfig())(images, ids, sizes)
+    with pytest.raises(ValueError, match="images: expected at least one"):
+        pretrained.pad([])
+
+
+# ---- where files come from
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINIMM_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "pretrained"
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("minimm._download.download_url_to_file", refuse)
+    huggingface_hub = pytest.importorskip("huggingface_hub", reason="the extra `test` is not installed")
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
+
+
+@pytest.mark.parametrize("name", pretrained.known())
+def test_offline_says_which_file_to_put_where(name, cache, no_network):
+    with pytest.raises(OSError, match="Without a network here: get .* elsewhere.* put .* and run the same line again") as error:
+        pretrained.load(name)
+    assert str(cache) in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["clip", "albef", "vilt", "vilbert", "vse"])
+def test_offline_vocabulary(kind, cache, no_network):
+    with pytest.raises(OSError, match="put .* and run the same line again") as error:
+        pretrained.tokenizer(kind)
+    assert str(cache) in str(error.value)
+
+
+def test_a_file_that_was_put_there_is_found(cache, no_network):
+    tensors = tensors_of("vilt_irtr", random, VILT_SIZES)
+    (cache / "vilt").mkdir(parents=True)
+    torch.save({"state_dict": tensors}, cache / "vilt" / "vilt_irtr_coco.ckpt")
+    assert type(pretrained.load("vilt_irtr_coco.ckpt")) is ViLTRetrieval
+    assert (cache / "vilt" / "vilt_irtr_coco.ckpt.sha256.json").exists()  # from now on it must stay what it is
+    tensors["rank_output.bias"] += 1
+    torch.save({"state_dict": tensors}, cache / "vilt" / "vilt_irtr_coco.ckpt")
+    with pytest.raises(ValueError, match="SHA-256"):
+        pretrained.load("vilt_irtr_coco.ckpt")
+
+
+def test_published_checksum(cache, no_network):
+    (cache / "clip").mkdir(parents=True)
+    torch.save(small_clip()[0], cache / "clip" / "ViT-B-32.pt")
+    with pytest.raises(ValueError, match="its source publishes 40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af"):
+        pretrained.load("ViT-B/32")
+
+
+def test_a_folder_that_was_put_there_is_found(cache, no_network, merges):
+    tensors = tensors_of("hf_clip_vit_b32", random, CLIP_SIZES)
+    folder = cache / "openai" / "clip-vit-base-patch32"
+    folder.mkdir(parents=True)
+    torch.save(tensors, folder / "pytorch_model.bin")
+    with pytest.raises(OSError, match="config.json"):
+        pretrained.load("openai/clip-vit-base-patch32")
+    (folder / "config.json").write_text("{}")
+    assert type(pretrained.load("openai/clip-vit-base-patch32")) is CLIP
+    (folder / "merges.txt").write_text(merges.read_text())
+    (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(
+        [*byte_letters(), *(b + "</w>" for b in byte_letters()), "<|startoftext|>", "<|endoftext|>",
+         *(m.replace(" ", "") for m in MERGES)])}))
+    assert pretrained.tokenizer("clip").encode("a") == [512, 320, 513]  # as vocab.json says
+
+
+@pytest.mark.parametrize("safe", [True, False])
+def test_hugging_face_download(safe, cache, monkeypatch):
+    huggingface_hub = pytest.importorskip("huggingface_hub", reason="the extra `test` is not installed")
+    asked = []
+
+    def download(name, file, local_dir):
+        asked.append(file)
+        if file == "model.safetensors" and not safe:
+            raise huggingface_hub.utils.EntryNotFoundError("404")
+        local_dir.mkdir(parents=True, exist_ok=True)
+        if file == "config.json":
+            (local_dir / file).write_text("{}")
+        elif safe:
+            save_file(tensors_of("hf_clip_vit_b32", random, CLIP_SIZES), local_dir / file)
+        else:
+            torch.save(tensors_of("hf_clip_vit_b32", random, CLIP_SIZES), local_dir / file)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    for _ in range(2):  # the second time from the cache
+        assert type(pretrained.load("some-one/a.clip")) is CLIP
+    assert asked == ["config.json", "model.safetensors"] + ([] if safe else ["pytorch_model.bin"])
+
+
+def test_without_huggingface_hub(cache, monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(ImportError, match=r'pip install -e "\.\[pretrained\]"'):
+        pretrained.load("dandelin/vilt-b32-mlm")
+
+
+def test_one_file_of_a_tar_archive(cache, no_network):
+    (cache / "vsepp").mkdir(parents=True)
+    with tarfile.open(cache / "vsepp" / "vocab.tar", "w") as archive:
+        for name, data in (("../../evil", b"x"), ("./vocab/coco_vocab.pkl", pickle.dumps(5)), ("vocab/other", b"y")):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    with pytest.raises(ValueError, match="coco_vocab.pkl: no pickled vocabulary"):
+        pretrained.tokenizer("vse")
+    assert {p.name for p in (cache / "vsepp").rglob("*") if p.is_file()} == {"vocab.tar", "vocab.tar.sha256.json", "coco_vocab.pkl"}
+    (cache / "vsepp" / "runs.tar").write_bytes((cache / "vsepp" / "vocab.tar").read_bytes())
+    with pytest.raises(ValueError, match="runs.tar: expected runs/f30k_vse.._vggfull/model_best.pth.tar in it"):
+        pretrained.load("vsepp/f30k_vse++_vggfull")
+    (cache / "vsepp" / "runs.tar.sha256.json").unlink()
+    (cache / "vsepp" / "runs.tar").write_bytes(b"<html>")
+    with pytest.raises(ValueError, match="runs.tar: damaged or no tar archive"):
+        pretrained.load("vsepp/f30k_vse++_vggfull")
+
+
+@pytest.mark.parametrize("name", ["no/such/file.pt", "folder/x.pth", "ViT-Z/99.bin", "something"])
+def test_neither_a_file_nor_a_name(name, cache):
+    with pytest.raises(FileNotFoundError, match="neither a file or folder that is there, nor .*ViT-B/32.*ALBEF.pth"):
+        pretrained.load(name)
+    with pytest.raises(TypeError, match="name_or_path"):
+        pretrained.load(5)
+
+
+def test_sources_are_the_published_ones():
+    """Every address stands in a layout's file, or is that of VSE++'s vocabularies in its README."""
+    known = " ".join(text for path in LAYOUTS.glob("*.json") for text in layout(path.stem)["source"]["released_files"])
+    card = (Path(__file__).parents[1] / "data" / "pretrained.md").read_text(encoding="utf-8")
+    for release in source("pretrained"):
+        assert release["card"] == "pretrained.md" and release["licence"] in card and release["homepage"] in card
+        assert release["files"].keys() <= release["what"].keys()
+        for name in release["what"]:
+            assert name in card, name
+        for entry in release["files"].values():
+            assert entry["url"] in known
+            assert "sha256" not in entry or entry["sha256"] in entry["url"]
+            assert entry.get("member", "runs/f30k_vse++_vggfull") in known
+        for name in release["what"].keys() - release["files"].keys():
+            assert name in known
+
+
+def test_importing_fetches_nothing():
+    import subprocess
+
+    code = ("import socket, sys; socket.socket.connect = lambda *a: sys.exit('network'); import minimm.pretrained; "
+            "assert not {'tokenizers', 'huggingface_hub', 'transformers'} & set(sys.modules)")
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

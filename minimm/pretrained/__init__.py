@@ -11,10 +11,10 @@ import torch
 
 from .._errors import expect
 from . import _reader, _sources, albef, clip, vilbert, vilt, vse
-from .pictures import pictures
+from .pictures import pad, pictures
 from .text import tokenizer
 
-__all__ = ["known", "load", "pictures", "tokenizer"]
+__all__ = ["known", "load", "pad", "pictures", "tokenizer"]
 
 # A name that only this layout has -> what makes the model from it. The first that fits counts.
 LAYOUTS = {

@@ -28,20 +28,22 @@ def pictures(kind, image=None):
 
 
 def pad(images):
-    """Pictures `3 h w` of different sizes, as ViLT has them: (`b 3 h w`, filled with zeros to the right and below; mask
-    `b h w` of bool, True where there is a picture)."""
+    """Pictures `3 h w` of different sizes as ViLT takes them: (`b 3 h w`, filled with zeros to the right and below; their
+    sizes `b 2`, height and width)."""
     expect(len(images) > 0, "images", "none", "at least one")
-    height, width = (max(x.shape[side] for x in images) for side in (1, 2))
-    batch = torch.zeros(len(images), 3, height, width, dtype=images[0].dtype)
-    mask = torch.zeros(len(images), height, width, dtype=torch.bool)
-    for i, x in enumerate(images):
-        batch[i, :, :x.shape[1], :x.shape[2]] = x
-        mask[i, :x.shape[1], :x.shape[2]] = True
-    return batch, mask
+    sizes = torch.tensor([x.shape[1:] for x in images])
+    batch = torch.zeros(len(images), 3, *sizes.amax(0).tolist())
+    for canvas, x in zip(batch, images):
+        canvas[:, :x.shape[1], :x.shape[2]] = x
+    return batch, sizes
 
 
 def _rgb(picture):
-    return picture if isinstance(picture, torch.Tensor) else picture.convert("RGB")
+    if isinstance(picture, torch.Tensor):
+        expect(picture.dtype == torch.uint8 and picture.ndim == 3 and len(picture) == 3, "picture",
+               f"{picture.dtype}, shape {tuple(picture.shape)}", "a PIL picture, or a tensor `3 h w` of uint8")
+        return picture
+    return picture.convert("RGB")
 
 
 def _clip(image):

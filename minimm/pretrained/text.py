@@ -177,7 +177,7 @@ def treebank_words(text):
     text = text.replace('"', " '' ").replace("...", " ... ").replace("--", " -- ")
     text = re.sub(r"[;@#$%&?!()\[\]{}<>]", r" \g<0> ", text)
     text = re.sub(r"[:,](?!\d)", r" \g<0> ", text)
-    text = re.sub(r"(?<=[^.\s])\.(?=\s|$)", " .", text)  # at the end of a sentence, not within 4.5 or a.m.
+    text = re.sub(r"(?<=[^.\s])(?<!\.\w)\.(?=\s)|(?<=[^.\s])\.(?=\s*$)", " .", text)  # a sentence's, not that of 4.5 or a.m.
     text = re.sub(r"(?<=\w)(n't|'s|'m|'d|'ll|'re|'ve|')(?=\s|$)", r" \1", text)
     text = re.sub(r"\b(can)(not)\b|\b(gon|wan)(na)\b|\b(got)(ta)\b", lambda m: " ".join(filter(None, m.groups())), text)
     return text.split()
