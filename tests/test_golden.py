@@ -353,8 +353,8 @@ def albef_config(p, **changes):
         embed_dim=p["embed"], image=p["image"], patch=p["patch"], vision_width=p["v_width"],
         vision_layers=p["v_depth"], vision_heads=p["v_heads"], vision_hidden=int(p["v_width"] * p["v_mlp_ratio"]),
         context=p["max_pos"], vocab=p["vocab"], text_width=p["hidden"], text_layers=p["fusion"],
-        fusion_layers=p["layers"] - p["fusion"], text_heads=p["heads"], text_hidden=p["inter"], pad_id=p["pad_id"], cls_id=p["cls_id"], mask_id=p["mask_id"], stem=False,
-        temperature=p["temp"], alpha_steps=0, **changes)
+        fusion_layers=p["layers"] - p["fusion"], text_heads=p["heads"], text_hidden=p["inter"], pad_id=p["pad_id"],
+        cls_id=p["cls_id"], mask_id=p["mask_id"], stem=False, temperature=p["temp"], alpha_steps=0, **changes)
 
 
 def albef_name(name, config):

@@ -15,6 +15,7 @@ from minimm import scenes
 from minimm.models.clip import CLIP, CLIPConfig
 from minimm.training import fit, load_checkpoint
 from minimm.training.loop import learning_rate, parameter_groups
+from minimm.training.schedules import albef_learning_rate
 
 SMALL = CLIPConfig(embed_dim=8, vision_width=16, vision_layers=1, vision_heads=2, text_width=16, text_layers=1,
                    text_heads=2)
@@ -164,6 +165,13 @@ def test_schedule():
     rates = [learning_rate(step, 100, 1.0, 10) for step in range(100)]
     assert rates[0] == pytest.approx(0.1) and max(rates) == rates[9] == rates[10] == 1.0
     assert rates[55] == pytest.approx(0.5) and rates[99] < 1e-3 and rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_albef_schedule_when_an_epoch_outlasts_the_warm_up():
+    rates = [albef_learning_rate(0, i, 1.0, 0.1, 0.5, epochs=6, warmup_epochs=2) for i in range(300)]
+    assert rates == [0.5] * 101 + [0.75] * 100 + [1.0] * 99  # a step in iterations 100 and 200
+    later = [albef_learning_rate(epoch, 7, 1.0, 0.1, 0.5, epochs=6, warmup_epochs=2) for epoch in (3, 6, 8)]
+    assert later == pytest.approx([0.55, 0.1, 0.1])
 
 
 @pytest.mark.parametrize("options, words", [({"steps": 0}, "steps"), ({"steps": 3, "warmup": 4}, "warmup"),
