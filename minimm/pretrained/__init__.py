@@ -31,9 +31,9 @@ LAYOUTS = {
 def load(name_or_path, image=None):
     """A model with the weights that its authors released, on the CPU, in float32 and in evaluation mode.
 
-    name_or_path: a file; a folder of Hugging Face's layout (config.json with model.safetensors or pytorch_model.bin); or
-    one of `known()`, which is downloaded to data/cache/pretrained on first use, or any OWNER/NAME on Hugging Face with a
-    model of these kinds. image: pixels of a side, where it should not be the published one (CLIP, ALBEF).
+    name_or_path: a file; a folder of Hugging Face's layout (config.json with model.safetensors or pytorch_model.bin);
+    one of `known()`, which is downloaded to data/cache/pretrained on first use; or any OWNER/NAME on Hugging Face with
+    a model of these kinds. image: pixels of a side, where it should not be the published one (CLIP, ALBEF, VSE++).
 
     Nothing that a file contains is executed. Raises FileNotFoundError for a path that is not there, OSError without a
     network, saying which file to put where, and ValueError for what is no file of weights, is damaged, or holds other

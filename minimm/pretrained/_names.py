@@ -1,8 +1,8 @@
 """The authors' names of weights into this library's.
 
-A table has rows (theirs, ours). Theirs is a regular expression that a whole name must match; ours is the name here, with
-\\1, \\2 for what the parentheses caught. In ours, `[qkv]` cuts a stacked matrix into the three of q, k and v; `.T` at the
-end turns a matrix that the authors multiply from the right; None: not needed here.
+A table has rows (theirs, ours). Theirs is a regular expression that a whole name must match; ours is the name here,
+with \\1, \\2 for what the parentheses caught. In ours, `[qkv]` cuts a stacked matrix into the three of q, k and v; `.T`
+at the end turns a matrix that the authors multiply from the right; None: not needed here.
 """
 
 import math

@@ -228,13 +228,14 @@ def _known():
     return {("collections", "OrderedDict"): OrderedDict, ("torch", "Size"): tuple,
             ("torch._utils", "_rebuild_tensor"): tensor, ("torch._utils", "_rebuild_tensor_v2"): tensor,
             ("torch._utils", "_rebuild_parameter"): parameter,
-            **{(module, f"{name}Storage"): dtype for name, dtype in _DTYPES.items() for module in ("torch", "torch.cuda")},
+            **{("torch", f"{name}Storage"): dtype for name, dtype in _DTYPES.items()},
+            **{("torch.cuda", f"{name}Storage"): dtype for name, dtype in _DTYPES.items()},
             **{("torch", str(dtype).removeprefix("torch.")): dtype for dtype in _DTYPES.values()}}
 
 
 class Unpickler(pickle.Unpickler):
-    """A pickle's containers, texts, numbers and (unread) tensors. Nothing that it names is imported, looked up or called:
-    every name but the few of `_known` becomes an empty class that takes everything and does nothing."""
+    """A pickle's containers, texts, numbers and (unread) tensors. Nothing that it names is imported, looked up or
+    called: every name but the few of `_known` becomes an empty class that takes everything and does nothing."""
 
     def __init__(self, file):
         # Texts of Python 2 are bytes: UTF-8. Raw numbers among them, which are not, must not stop the reading.

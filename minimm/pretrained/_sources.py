@@ -21,7 +21,8 @@ def titles():
 
 def find(name_or_path):
     """The file or folder that is meant, downloaded if need be. Raises what `pretrained.load` says."""
-    expect(isinstance(name_or_path, (str, Path)), "name_or_path", type(name_or_path).__name__, "a text or a path", TypeError)
+    expect(isinstance(name_or_path, (str, Path)), "name_or_path", type(name_or_path).__name__, "a text or a path",
+           TypeError)
     path = Path(name_or_path)
     if path.exists():
         return path
@@ -45,7 +46,7 @@ def vocabulary(kind):
 
 
 def _file(folder, url, sha256=None, member=None):
-    """The file at url, whose SHA-256 is given where its source publishes one; with `member` that file of the tar there."""
+    """The file at url, whose SHA-256 is given where its source publishes one; with `member` that file of the tar."""
     folder = cache_dir() / "pretrained" / folder
     if member is not None and (folder / member).exists():
         return folder / member
@@ -55,8 +56,8 @@ def _file(folder, url, sha256=None, member=None):
 
 
 def hub(name, *wanted):
-    """The folder with files of Hugging Face's repository `name`. Each of `wanted` is a tuple of names, of which the first
-    that the repository has is taken."""
+    """The folder with files of Hugging Face's repository `name`. Each of `wanted` is a tuple of names, of which the
+    first that the repository has is taken."""
     folder = cache_dir() / "pretrained" / name
     wanted = [choice for choice in wanted if not any((folder / wish).exists() for wish in choice)]
     by_hand = f"put {' and '.join(' or '.join(choice) for choice in wanted)} to {folder} and run the same line again"
@@ -85,9 +86,9 @@ def _unpack(archive, member, path):
     """One file of a tar archive, to `path`; nothing else of the archive is written anywhere."""
     try:
         with tarfile.open(archive) as opened:
-            found = next((entry for entry in opened if entry.isfile() and entry.name.removeprefix("./") == member), None)
-            expect(found is not None, str(archive), "a tar archive without it", f"{member} in it")
-            content = opened.extractfile(found)
+            found = [entry for entry in opened if entry.isfile() and entry.name.removeprefix("./") == member]
+            expect(found, str(archive), "a tar archive without it", f"{member} in it")
+            content = opened.extractfile(found[0])
             write_whole(path, lambda file: shutil.copyfileobj(content, file))
     except tarfile.TarError as error:
         raise ValueError(f"{archive}: damaged or no tar archive ({error}); delete it to get it again") from error

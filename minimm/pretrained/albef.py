@@ -2,6 +2,7 @@
 scripts write for entailment and for two pictures."""
 
 import re
+from dataclasses import replace
 
 import torch
 
@@ -45,13 +46,14 @@ def authors(tensors, facts, image=None):
     vocab, width = weights["text.embed.tok.weight"].shape
     two_pictures = len(weights.get("head.2.weight", ())) == 2  # true or false; entailment has three classes
     config = ALBEFConfig.paper(
-        embed_dim=len(weights.get("image_proj.weight", range(256))), image=image or sizes["image"], patch=sizes["patch"],
-        **{f"vision_{name}": sizes[name] for name in ("width", "layers", "heads", "hidden")}, vocab=vocab, text_width=width,
-        context=len(weights["text.embed.pos.weight"]), text_layers=count(weights, "text.layers."),
+        image=image or sizes["image"], patch=sizes["patch"], vision_width=sizes["width"], vision_layers=sizes["layers"],
+        vision_heads=sizes["heads"], vision_hidden=sizes["hidden"], context=len(weights["text.embed.pos.weight"]),
+        vocab=vocab, text_width=width, text_layers=count(weights, "text.layers."),
         fusion_layers=count(weights, "text.fusion.") // (2 if two_pictures else 1), text_heads=max(1, width // 64),
-        text_hidden=len(weights["text.layers.0.mlp.fc1.weight"]), index_targets="itm.weight" in weights and "mlm.bias" not in weights)
+        text_hidden=len(weights["text.layers.0.mlp.fc1.weight"]))
 
     if "itm.weight" in weights:
+        config = replace(config, embed_dim=len(weights["image_proj.weight"]), index_targets="mlm.bias" not in weights)
         model = fill(ALBEF(config), _within("online", weights, besides=("itm", "temperature")),
                      besides=r"momentum\..+|(image|text|index)_queue\..+|steps")
         model.momentum.load_state_dict(model.online.state_dict())
@@ -70,7 +72,8 @@ def authors(tensors, facts, image=None):
 
 def _within(module, weights, besides=()):
     """The names, but for those of the modules `besides`, within a module."""
-    return {name if name.partition(".")[0] in besides else f"{module}.{name}": tensor for name, tensor in weights.items()}
+    return {name if name.partition(".")[0] in besides else f"{module}.{name}": tensor
+            for name, tensor in weights.items()}
 
 
 def _share(weights):
@@ -79,14 +82,19 @@ def _share(weights):
         number = int(name.split(".")[2])
         twin = name.replace(str(number), str(number ^ 1), 1)
         one, other = weights[name], weights.setdefault(twin, weights[name])
-        expect(one is other or torch.equal(one, other), f"{name} and {twin}", "different numbers", "one tensor under two names")
+        expect(one is other or torch.equal(one, other), f"{name} and {twin}", "different numbers",
+               "one tensor under two names")
 
 
 def _halves(tensors):
-    """The text encoder's blocks under two names, with numbers of their own: `layer` reads the text alone, `fusion`, from the
-    first block with cross-attention on, looks at the picture."""
-    block = re.compile(r"(text_encoder\.(?:bert\.)?encoder\.)layer\.(\d+)\.(.+)")
-    matches = {name: match for name in tensors if (match := block.fullmatch(name))}
-    first = min((int(m[2]) for m in matches.values() if m[3].startswith("crossattention.")), default=len(tensors))
-    return {f"{m[1]}fusion.{int(m[2]) - first}.{m[3]}" if (m := matches.get(name)) and int(m[2]) >= first else name: tensor
+    """The text encoder's blocks under two names, with numbers of their own: `layer` reads the text alone; `fusion`,
+    from the first block with cross-attention on, looks at the picture."""
+    numbers = [int(m[1]) for name in tensors
+               if (m := re.fullmatch(r"text_encoder\..*encoder\.layer\.(\d+)\.crossattention\..+", name))]
+
+    def renumbered(match):
+        number = int(match[2]) - min(numbers, default=len(tensors))
+        return f"{match[1]}fusion.{number}." if number >= 0 else match[0]
+
+    return {re.sub(r"^(text_encoder\..*encoder\.)layer\.(\d+)\.", renumbered, name): tensor
             for name, tensor in tensors.items()}

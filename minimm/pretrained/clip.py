@@ -48,7 +48,8 @@ HUGGING_FACE = [
     (r"text_model\.embeddings\.position_embedding\.weight", r"text.pos"),
     (r"text_model\.final_layer_norm\.(weight|bias)", r"text.ln_final.\1"),
     (r"text_projection\.weight", r"text.proj.weight"),
-    (r"(vision|text)_model\.encoder\.layers\.(\d+)\.self_attn\.([qkv])_proj\.(weight|bias)", r"\1.blocks.\2.attn.\3.\4"),
+    (r"(vision|text)_model\.encoder\.layers\.(\d+)\.self_attn\.([qkv])_proj\.(weight|bias)",
+     r"\1.blocks.\2.attn.\3.\4"),
     (r"(vision|text)_model\.encoder\.layers\.(\d+)\.self_attn\.out_proj\.(weight|bias)", r"\1.blocks.\2.attn.o.\3"),
     (r"(vision|text)_model\.encoder\.layers\.(\d+)\.layer_norm([12])\.(weight|bias)", r"\1.blocks.\2.ln\3.\4"),
     (r"(vision|text)_model\.encoder\.layers\.(\d+)\.mlp\.fc([12])\.(weight|bias)", r"\1.blocks.\2.mlp.fc\3.\4"),
@@ -73,7 +74,7 @@ def hugging_face(tensors, facts, image=None):
     for tower in ("vision", "text"):
         said = facts.get(f"{tower}_config") or {}
         activation = said.get("hidden_act", "quick_gelu")
-        expect(activation == "quick_gelu", f"hidden_act of {tower}_config", repr(activation), "'quick_gelu', as in CLIP")
+        expect(activation == "quick_gelu", f"hidden_act of {tower}_config", repr(activation), "'quick_gelu'")
         config[f"{tower}_heads"] = said.get("num_attention_heads", config[f"{tower}_heads"])
     # 2 is what the published files say, and it is not so: their end-of-text token is the last one.
     end = (facts.get("text_config") or {}).get("eos_token_id", 2)
@@ -84,12 +85,13 @@ def hugging_face(tensors, facts, image=None):
 
 def _config(weights):
     """The sizes, as the shapes tell them. Heads are 64 wide (section 2.4)."""
-    (width, _, patch, _), (vocab, text_width) = (weights[n].shape for n in ("vision.patch.conv.weight", "text.tok.weight"))
+    width, _, patch, _ = weights["vision.patch.conv.weight"].shape
+    vocab, text_width = weights["text.tok.weight"].shape
     return dict(
-        embed_dim=weights["vision.proj.weight"].shape[0], image=math.isqrt(len(weights["vision.pos"]) - 1) * patch,
-        patch=patch, vision_width=width, vision_layers=count(weights, "vision.blocks."), vision_heads=max(1, width // 64),
-        context=len(weights["text.pos"]), vocab=vocab, text_width=text_width, text_layers=count(weights, "text.blocks."),
-        text_heads=max(1, text_width // 64), eot_id=vocab - 1, stem=False)
+        embed_dim=len(weights["vision.proj.weight"]), image=math.isqrt(len(weights["vision.pos"]) - 1) * patch,
+        patch=patch, vision_width=width, vision_layers=count(weights, "vision.blocks."),
+        vision_heads=max(1, width // 64), context=len(weights["text.pos"]), vocab=vocab, text_width=text_width,
+        text_layers=count(weights, "text.blocks."), text_heads=max(1, text_width // 64), eot_id=vocab - 1, stem=False)
 
 
 def _fill(weights, config, image):

@@ -17,19 +17,19 @@ def pictures(kind, image=None):
     """A transform of one picture (PIL, or a tensor `3 h w` of uint8) into what the model takes: `3 h w` of float32.
 
     kind: "clip" (224 pixels): the shorter side is scaled, the centre cut out. "albef" (256; the fine-tuned models 384):
-    squeezed to a square. "vilt" (384): the shorter side 384 and the longer at most 639, both rounded down to multiples of
-    32, so sizes differ (`pad` makes a batch). "vse" (224): the shorter side 256/224 of it, the centre cut out.
-    image: pixels of a side, or of the shorter one, if not the published number. ViLBERT takes regions, not pictures.
+    squeezed to a square. "vilt" (384): the shorter side 384 and the longer at most 639, both rounded down to multiples
+    of 32, so sizes differ (`pad` makes a batch). "vse" (224): the shorter side 256, the centre of 224 cut out. ViLBERT
+    takes regions, not pictures. image: pixels of a side, or of the shorter one, if not the published number.
     """
     expect(kind in _RESIZE, "kind", repr(kind), ", ".join(_RESIZE))
     resize, colours, published = _RESIZE[kind]
-    return v2.Compose([v2.Lambda(_rgb), *resize(image or published), v2.ToImage(), v2.ToDtype(torch.float32, scale=True),
-                       v2.Normalize(*colours)])
+    return v2.Compose([v2.Lambda(_rgb), *resize(image or published), v2.ToImage(),
+                       v2.ToDtype(torch.float32, scale=True), v2.Normalize(*colours)])
 
 
 def pad(images):
-    """Pictures `3 h w` of different sizes as ViLT takes them: (`b 3 h w`, filled with zeros to the right and below; their
-    sizes `b 2`, height and width)."""
+    """Pictures `3 h w` of different sizes as ViLT takes them: (`b 3 h w`, filled with zeros to the right and below;
+    their sizes `b 2`, height and width)."""
     expect(len(images) > 0, "images", "none", "at least one")
     sizes = torch.tensor([x.shape[1:] for x in images])
     batch = torch.zeros(len(images), 3, *sizes.amax(0).tolist())

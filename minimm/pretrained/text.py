@@ -16,8 +16,8 @@ from ._reader import read_vocabulary
 def tokenizer(kind, path=None, words=30):
     """The tokenizer of "clip", "albef", "vilt", "vilbert" or "vse": `Tokenizer`.
 
-    path: the vocabulary. clip: merges.txt or bpe_simple_vocab_16e6.txt.gz; albef, vilt and vilbert: BERT's vocab.txt; vse:
-    `coco_vocab.pkl` or `f30k_vocab.pkl`; or a folder with one of these files. By default it is downloaded (vse: coco's).
+    path: the vocabulary. clip: merges.txt or bpe_simple_vocab_16e6.txt.gz; albef, vilt and vilbert: BERT's vocab.txt;
+    vse: coco_vocab.pkl or f30k_vocab.pkl; or a folder with one of these. By default it is downloaded (vse: coco's).
     words: how many words of a text ALBEF reads (30 of a caption, the authors' code takes 50 of a question).
 
     Raises ImportError without the package `tokenizers` (extra "pretrained"), FileNotFoundError and ValueError for files
@@ -34,8 +34,8 @@ def tokenizer(kind, path=None, words=30):
 
 
 class Tokenizer:
-    """Texts to numbers and back. `pad_id` fills up; `first` and `last` are the ids around every text; `length`: the most
-    ids that the published model takes, or None."""
+    """Texts to numbers and back. `pad_id` fills up; `first` and `last` are the ids around every text; `length`: the
+    most ids that the published model takes, or None."""
 
     def __init__(self, pieces, text, size, first, last, length, pad_id=0):
         self.pieces, self._text, self._size = pieces, text, size
@@ -60,7 +60,7 @@ class Tokenizer:
         return [*ids, *last]
 
     def __call__(self, texts, length=None, truncate=False, last=None):
-        """A text or a list of texts as ids, tensor `b l` of int64, filled up to the longest. Arguments as in `encode`."""
+        """A text or a list of texts as ids, tensor `b l` of int64, as long as the longest. Arguments: see `encode`."""
         texts = [texts] if isinstance(texts, str) else list(texts)
         expect(texts, "texts", "none", "at least one")
         rows = [self.encode(text, length, truncate, last) for text in texts]
@@ -77,7 +77,8 @@ def _library():
     try:
         import tokenizers
     except ImportError as error:
-        raise ImportError('the text of released models needs the package tokenizers: pip install -e ".[pretrained]"') from error
+        raise ImportError("the text of released models needs the package tokenizers: "
+                          'pip install -e ".[pretrained]"') from error
     return tokenizers
 
 
@@ -100,7 +101,8 @@ def _clip(kind, path, words):
     bpe.normalizer = t.normalizers.Sequence(
         [t.normalizers.NFC(), t.normalizers.Replace(t.Regex(r"\s+"), " "), t.normalizers.Lowercase()])
     bpe.pre_tokenizer = t.pre_tokenizers.Sequence([
-        t.pre_tokenizers.Split(t.Regex(r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"), "removed", invert=True),
+        t.pre_tokenizers.Split(t.Regex(r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"), "removed",
+                               invert=True),
         t.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
     bpe.decoder = t.decoders.ByteLevel()
     bpe.add_special_tokens([start, end])
@@ -125,7 +127,8 @@ def _merges(path):
     except (EOFError, gzip.BadGzipFile, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: damaged ({error})") from error
     pairs = [tuple(line.split()) for line in lines if line.strip()]
-    expect(pairs and all(len(pair) == 2 for pair in pairs), str(path), "other lines", "pairs of pieces to merge, one a line")
+    expect(pairs and all(len(pair) == 2 for pair in pairs), str(path), "other lines",
+           "pairs of pieces to merge, one a line")
     return pairs
 
 
@@ -147,14 +150,14 @@ def _bert(kind, path, words):
     clean = (lambda text: clean_caption(text, words)) if kind == "albef" else str
     # ALBEF's authors cut the [SEP] off behind a single sentence; the stock tokenizer would add it.
     last = [] if kind == "albef" else [vocabulary["[SEP]"]]
-    return Tokenizer(lambda text: wordpiece.encode(clean(text), add_special_tokens=False).ids, wordpiece.decode, len(lines),
-                     [vocabulary["[CLS]"]], last, {"vilt": 40}.get(kind, 512), vocabulary["[PAD]"])
+    return Tokenizer(lambda text: wordpiece.encode(clean(text), add_special_tokens=False).ids, wordpiece.decode,
+                     len(lines), [vocabulary["[CLS]"]], last, {"vilt": 40}.get(kind, 512), vocabulary["[PAD]"])
 
 
 def clean_caption(text, words=30):
-    """ALBEF's cleaning: lower case, without , . ' ! ? " ( ) * # : ; ~, with blanks for - and /, the first `words` words."""
-    text = re.sub(r"""[,.'!?"()*#:;~]""", "", text.lower()).replace("-", " ").replace("/", " ").replace("<person>", "person")
-    return " ".join(text.split()[:words])
+    """ALBEF's cleaning: lower case, without , . ' ! ? " ( ) * # : ; ~, blanks for - and /, the first `words` words."""
+    text = re.sub(r"[-/]", " ", re.sub(r"""[,.'!?"()*#:;~]""", "", text.lower()))
+    return " ".join(text.replace("<person>", "person").split()[:words])
 
 
 # VSE++: whole words.
@@ -177,7 +180,7 @@ def treebank_words(text):
     text = text.replace('"', " '' ").replace("...", " ... ").replace("--", " -- ")
     text = re.sub(r"[;@#$%&?!()\[\]{}<>]", r" \g<0> ", text)
     text = re.sub(r"[:,](?!\d)", r" \g<0> ", text)
-    text = re.sub(r"(?<=[^.\s])(?<!\.\w)\.(?=\s)|(?<=[^.\s])\.(?=\s*$)", " .", text)  # a sentence's, not that of 4.5 or a.m.
+    text = re.sub(r"(?<=[^.\s])(?<!\.\w)\.(?=\s)|(?<=[^.\s])\.(?=\s*$)", " .", text)  # not those of 4.5 and a.m.
     text = re.sub(r"(?<=\w)(n't|'s|'m|'d|'ll|'re|'ve|')(?=\s|$)", r" \1", text)
     text = re.sub(r"\b(can)(not)\b|\b(gon|wan)(na)\b|\b(got)(ta)\b", lambda m: " ".join(filter(None, m.groups())), text)
     return text.split()

@@ -72,7 +72,8 @@ def authors(tensors, facts, image=None):
 def _config(weights):
     """The sizes, as the shapes tell them. Heads of the text are 64 wide, the others 128; co-attention stands before the
     last text blocks and the first vision blocks."""
-    (vocab, text_width), (vision_width, features) = (weights[f"{n}.weight"].shape for n in ("text_embed.tok", "vision_embed.feat"))
+    vocab, text_width = weights["text_embed.tok.weight"].shape
+    vision_width, features = weights["vision_embed.feat.weight"].shape
     text_layers, layers = count(weights, "text_blocks."), count(weights, "co.")
     co_width = len(weights["text_pool.weight"])
     return ViLBERTConfig.paper(
@@ -80,6 +81,7 @@ def _config(weights):
         text_heads=max(1, text_width // 64), text_hidden=len(weights["text_blocks.0.mlp.fc1.weight"]),
         region_features=features, region_classes=len(weights["mrm.bias"]), vision_width=vision_width,
         vision_layers=count(weights, "vision_blocks."), vision_heads=max(1, vision_width // 128),
-        vision_hidden=len(weights["vision_blocks.0.mlp.fc1.weight"]), co_width=co_width, co_heads=max(1, co_width // 128),
+        vision_hidden=len(weights["vision_blocks.0.mlp.fc1.weight"]), co_width=co_width,
+        co_heads=max(1, co_width // 128),
         text_co=tuple(range(text_layers - layers, text_layers)), vision_co=tuple(range(layers)),
         tasks=len(weights["task.weight"]) if "task.weight" in weights else 0)

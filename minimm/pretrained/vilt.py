@@ -41,7 +41,8 @@ HUGGING_FACE = [
 
 
 def authors(tensors, facts, image=None):
-    """From the authors' names: a ViLT; for questions a Classifier, for two pictures Pairs, for retrieval a ViLTRetrieval."""
+    """From the authors' names: a ViLT; for questions a Classifier, for two pictures Pairs, for retrieval a
+    ViLTRetrieval."""
     return _model(rename(tensors, AUTHORS), facts, image)
 
 
@@ -59,7 +60,8 @@ def _model(weights, facts, image):
     expect(image is None, "image", image, "None: ViLT takes pictures of all sizes, and resizes its positions for each")
     sizes = vision_sizes(weights, "encoder.")
     sizes["heads"] = facts.get("num_attention_heads", sizes["heads"])
-    vocab, context, modalities = (len(weights[f"encoder.{name}.weight"]) for name in ("text.tok", "text.pos", "modality"))
+    vocab, context, modalities = (len(weights[f"encoder.{name}.weight"])
+                                  for name in ("text.tok", "text.pos", "modality"))
     config = ViLTConfig.paper(**sizes, vocab=vocab, context=context, modalities=modalities)
     if "mlm.bias" in weights:
         model = ViLT(config)

@@ -6,8 +6,8 @@ from .._errors import expect
 from ..models.vse import VSE, VSEConfig
 from ._names import fill, rename
 
-# The first number says which of two state dicts: 0 the pictures' encoder, 1 the sentences'. Somewhere in the names of the
-# first one stands DataParallel's `module`. Older torchvision counted VGG's classifier from the dropout before it.
+# The first number says which of two state dicts: 0 the pictures' encoder, 1 the sentences'. Somewhere in the names of
+# the first stands DataParallel's `module`. Older torchvision counted VGG's classifier from a dropout in front of it.
 NAMES = [
     (r"0\.cnn\.(?:module\.)?((?:conv1|bn1|layer[1-4])\..+)", r"vision.cnn.\1"),
     (r"0\.cnn\.features\.(?:module\.)?(\d+\.(?:weight|bias))", r"vision.cnn.features.\1"),
@@ -20,8 +20,8 @@ NAMES = [
 
 
 def authors(tensors, facts, image=None):
-    """A VSE. facts: the training script's options `opt`, which say how embeddings are compared; without them (a file that
-    someone saved anew) it is VSE++ with cosines."""
+    """A VSE. facts: the training script's options `opt`, which say how embeddings are compared; without them (a file
+    that someone saved anew) it is VSE++ with cosines."""
     weights = rename(tensors, NAMES)
     cnn = ("vgg19" if "vision.cnn.classifier.0.weight" in weights else
            "resnet152" if "vision.cnn.layer4.0.conv1.weight" in weights else "precomputed")
