@@ -33,7 +33,8 @@ def load(name):
             tensors = {key: file.get_tensor(key) for key in file.keys()}
     except SafetensorError as error:
         raise ValueError(f"{path}: cut short or no weights ({error}); get it again with git") from error
-    expect(config == asdict(recipe.config), str(path), config, f"the sizes of the recipe, {asdict(recipe.config)}")
+    wanted = json.loads(json.dumps(asdict(recipe.config)))  # as it was written: a tuple is a list there
+    expect(config == wanted, str(path), config, f"the sizes of the recipe, {wanted}")
     with torch.random.fork_rng():
         model = recipe.model(recipe.config)
     model.load_state_dict({key: t.float() if t.is_floating_point() else t for key, t in tensors.items()})
