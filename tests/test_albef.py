@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from minimm.models import albef
 from minimm.models.albef import ALBEF, ALBEFConfig
 from minimm.objectives.contrastive import distilled_targets, shared_targets, soft_cross_entropy
 from minimm.objectives.masking import IGNORE, Masked, mask_tokens, masked_cross_entropy, whole_word_mask
-from minimm.objectives.matching import draw_negatives, hard_negative_weights
+from minimm.objectives.matching import draw_negatives, hard_negative_weights, matching_loss, ranking_loss
 from minimm.objectives.momentum import Queue, ema_update, random_keys
+from minimm.training import fit
 
 SMALL = ALBEFConfig(embed_dim=6, image=16, patch=8, vision_width=8, vision_layers=1, vision_heads=2, vision_hidden=16,
                     context=10, vocab=30, text_width=12, text_layers=1, fusion_layers=1, text_heads=2, text_hidden=16,
@@ -116,6 +118,59 @@ def test_alpha_grows():
     assert again.alpha() == model.alpha()
 
 
+def test_the_copy_drops_out_as_the_model_does():
+    """It stays in training mode, as with the authors: what it says of one batch differs from time to time."""
+    model, (images, ids) = make(replace(SMALL, dropout=0.3, momentum=1.0)).train(), inputs()
+    assert all(module.training for module in model.momentum.modules())
+    one, two = (model.step(images, ids).momentum_text_features for _ in range(2))
+    assert (one - two).abs().max() > 1e-3
+    model.eval()
+    one, two = (model.step(images, ids).momentum_text_features for _ in range(2))
+    torch.testing.assert_close(one, two)
+
+
+def test_settings_of_the_course():
+    """A queue well below the number of pictures: a caption that is in it still would be wrong for its own picture."""
+    from minimm.scenes.data import NUMBERS
+    assert ALBEFConfig().queue <= NUMBERS["train"] / 10
+    assert ALBEFConfig.paper().queue == 65536 and ALBEFConfig.paper().momentum == 0.995
+
+
+def test_what_masked_language_may_hide(monkeypatch):
+    """Never [CLS] or padding; [SEP] can be, as with the authors. The picture is the own one."""
+    seen = []
+    monkeypatch.setattr(albef, "mask_tokens", lambda ids, may, *rest: seen.append(may) or mask_tokens(ids, may, *rest))
+    model, (images, ids) = make(), inputs()
+    ids[1, 4:] = torch.tensor([2, 0, 0])
+    model.step(images, ids)
+    assert seen[0].equal((ids != 0) & (ids != 1))
+
+
+def test_a_killed_run_goes_on_to_the_bit(tmp_path):
+    """Momentum copy, queues with their pointers, alpha's steps, the statistics of normalisations: all in the file."""
+    config = replace(SMALL, dropout=0.1, alpha_steps=4, stem=True)
+
+    def batches(step):
+        return dict(zip(("images", "ids", "index"), (*inputs(seed=step), torch.arange(4) + step)))
+
+    def killed(step):
+        if step == 3:
+            raise KeyboardInterrupt
+        return batches(step)
+
+    settings = {"warmup": 0, "precision": "float32", "save_every": 1}
+    for i, config in enumerate((config, replace(config, index_targets=True))):
+        file = tmp_path / f"{i}.pt"
+        whole, resumed = make(config), make(config, seed=9)
+        run = fit(whole, batches, 5, **settings)
+        with pytest.raises(KeyboardInterrupt):
+            fit(make(config), killed, 5, checkpoint=file, **settings)
+        assert fit(resumed, batches, 5, checkpoint=file, **settings).losses == run.losses
+        assert resumed.steps == 5 and resumed.image_queue.pointer == 4 * 5 % 8
+        for name, value in whole.state_dict().items():
+            assert torch.equal(value, resumed.state_dict()[name]), name
+
+
 def test_guessing_has_the_stated_losses():
     # Matching: one of three pairs matches.
     p = torch.tensor([2 / 3, 1 / 3])
@@ -152,6 +207,28 @@ def test_hard_negatives_are_sampled_and_never_the_own():
     assert (drawn != torch.arange(3)).all()
     share = (drawn[:, 0] == 1).double().mean()  # e : 1
     assert abs(share - math.e / (math.e + 1)) < 0.1 and share < 1
+
+
+def test_a_caption_that_is_in_the_batch_twice():
+    """In pre-training nothing keeps it from being drawn for its double; the pictures' numbers do in fine-tuning."""
+    images, ids = inputs()
+    images[1], ids[1] = images[0], ids[0]
+    for changes, index in (({}, None), ({"index_targets": True}, torch.tensor([7, 7, 3, 5]))):
+        step = make(replace(SMALL, **changes)).step(images, ids, index)
+        for weights in (step.image_weights, step.text_weights):
+            assert (weights[[0, 1], [1, 0]] > 0.1).all() if index is None else (weights[:2, :2] == 0).all()
+
+
+def test_negatives_at_a_low_temperature():
+    """In single precision the own pair can take all of a row: the others then share it as they would without it."""
+    similarity = torch.tensor([[900.0, 1, 0], [2, 900, 1], [1, 2, 3]])
+    weights = hard_negative_weights(similarity)
+    torch.testing.assert_close(weights[:2], torch.tensor([[0, math.e, 1], [math.e, 0, 1]]) / (1 + math.e))
+    torch.testing.assert_close(weights[2], torch.tensor([1, math.e, 0]) / (1 + math.e + math.e**2))
+    images, ids = inputs()
+    model = make(replace(SMALL, temperature=0.001))
+    model.image_queue.keys.zero_(), model.text_queue.keys.zero_()
+    assert all(v.isfinite() for v in model.step(images, ids).losses.values())
 
 
 @pytest.mark.parametrize("index", [None, [4, 4, 4]])
@@ -204,12 +281,13 @@ def test_wrong_inputs(change, error, words):
 def test_wrong_settings():
     for changes, words in (({"image": 20}, "multiple of the patch"), ({"vision_heads": 3}, "divisor of the width"),
                            ({"text_heads": 5}, "divisor of the width"), ({"fusion_layers": 0}, "fusion_layers"),
-                           ({"alpha": 1.5}, "alpha: expected")):
+                           ({"alpha": 1.5}, "alpha: expected"), ({"temperature": 0.0}, "temperature: expected")):
         with pytest.raises(ValueError, match=words):
             make(replace(SMALL, **changes))
     images, ids = inputs()
-    with pytest.raises(ValueError, match="index: expected"):
-        make(replace(SMALL, index_targets=True)).step(images, ids)
+    for index in (None, torch.arange(3), torch.arange(4)[:, None], [0, 1, 2, 3]):
+        with pytest.raises(ValueError, match="index: expected"):
+            make(replace(SMALL, index_targets=True)).step(images, ids, index)
     with pytest.raises(ValueError, match="k: expected 1 to 4"):
         make().rerank(images, ids, 5)
 
@@ -227,6 +305,29 @@ def test_masking_edges():
         mask_tokens(ids, ids[:2] > 0, 3, 30)
     masked = mask_tokens(ids, (ids != 1) & (ids != 0), 3, 30, 1.0)
     assert (masked.labels[:, 0] == IGNORE).all() and (masked.labels[:, 1:] == ids[:, 1:]).all()
+
+
+@pytest.mark.parametrize("call, error, words", [
+    (lambda x: masked_cross_entropy(x, torch.full((2, 3), -1)), ValueError, "labels: .* 0 to 4, and -100"),
+    (lambda x: masked_cross_entropy(x, torch.full((2, 3), 5)), ValueError, "labels: expected words from 0 to 4"),
+    (lambda x: masked_cross_entropy(x, torch.ones(2, 2).long()), ValueError, r"labels: expected shape \(2, 3\)"),
+    (lambda x: masked_cross_entropy(x, torch.ones(2, 3).long(), x[:, :2], 0.4), ValueError, "teacher_logits: expected"),
+    (lambda x: whole_word_mask(torch.ones(1, 3).long(), x[0, 0] > 0, [1], 0, 3, 0.0), ValueError, "p: expected"),
+    (lambda x: whole_word_mask(torch.full((1, 3), 9), x[0, 0] > 0, [1], 0, 3), ValueError, "ids: expected ids below 5"),
+    (lambda x: hard_negative_weights(x[0]), ValueError, "similarity: expected a square matrix"),
+    (lambda x: hard_negative_weights(x[:, :2, 0], torch.arange(3)), ValueError, r"index: expected \(2,\)"),
+    (lambda x: draw_negatives(x[:, :2, 0] / 0), ValueError, "weights: expected finite numbers"),
+    (lambda x: matching_loss(x[0, :, :2], torch.ones(2).bool()), ValueError, "matched: expected `b` for logits `b 2`"),
+    (lambda x: matching_loss(x[0, :0, :2], torch.ones(0).bool()), ValueError, "matched: expected"),
+    (lambda x: matching_loss(x[0, :, :2], torch.ones(3)), TypeError, "matched: expected a tensor of bool"),
+    (lambda x: ranking_loss(x[0, 0]), ValueError, "scores: expected `b c`"),
+    (lambda x: ranking_loss(x[0, :0]), ValueError, "scores: expected `b c`"),
+    (lambda x: soft_cross_entropy(x[0, :0], x[0, :0]), ValueError, "targets: expected .* with b > 0"),
+    (lambda x: distilled_targets(x[0], x[0, :2], 0.4), ValueError, "teacher_logits: expected that of the targets"),
+])
+def test_wrong_objectives(call, error, words):
+    with pytest.raises(error, match=words):
+        call(torch.randn(2, 3, 5).abs())
 
 
 def test_whole_words_on_padded_text():

@@ -63,6 +63,26 @@ def test_chance_is_the_logarithm_of_the_batch():
     assert math.isclose(symmetric_cross_entropy(similarity(same, same, torch.tensor(1.0))), math.log(6), rel_tol=1e-5)
 
 
+def test_doubles_count_as_wrong():
+    """Where every pair stands in the batch n times, a perfect model has a loss of ln n, not of 0."""
+    for n in (1, 2, 4):
+        pairs = torch.eye(3).repeat(n, 1)
+        loss = symmetric_cross_entropy(similarity(pairs, pairs, torch.tensor(math.log(100))))
+        assert math.isclose(loss, math.log(n), abs_tol=1e-5)
+
+
+@torch.no_grad()
+def test_where_the_last_norm_stands():
+    """In vision on the class token alone, in text on all tokens: who reads the states gets what is documented."""
+    model, (images, ids) = make(), inputs()
+    seen = []
+    model.vision.blocks[-1].register_forward_hook(lambda _, __, out: seen.append(out))
+    states = model.vision.tokens(images)
+    assert states.equal(seen[0])
+    torch.testing.assert_close(model.vision.features(images), model.vision.ln_final(states[:, 0]))
+    torch.testing.assert_close(model.text.tokens(ids).mean(-1), torch.zeros(4, 7), rtol=0, atol=1e-5)
+
+
 def test_the_scale_is_clamped_after_the_step_and_keeps_its_gradient():
     model, (images, ids) = make(), inputs()
     with torch.no_grad():

@@ -197,10 +197,42 @@ def test_ranking_a_list_of_answers():
     assert few.shape == (B, 2) and all(set(c.tolist()) <= set(range(5)) for c in chosen)
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("pictures", [1, 2])
+def test_pictures_and_texts_in_different_numbers(name, pictures):
+    """One picture is not stretched over all texts in silence."""
+    backbone, few, ids = backbones()[name], picture(name, b=pictures), texts()
+    label = torch.tensor([0, 1, 1])
+    two = {"left": picture(name), "right": few}
+    for model, batch in ((heads.Classifier(backbone, 2), few), (heads.Pairs(backbone, 2), two),
+                         (heads.Choices(backbone), few)):
+        choices = isinstance(model, heads.Choices)
+        with pytest.raises(ValueError, match=f"ids: expected one for each, but got 3 texts for {pictures} pictures"):
+            model.loss({**batch, "ids": ids[:, None].repeat(1, 2, 1) if choices else ids, "label": label})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_wrong_texts(name):
+    backbone, batch, ids = backbones()[name], picture(name), texts()
+    model, choices = heads.Classifier(backbone, 2), heads.Choices(backbone)
+    for wrong in (ids * 0, torch.cat([ids[:2], 0 * ids[:1]])):
+        for head, its_ids in ((model, wrong), (choices, torch.stack([ids, wrong], 1))):
+            with pytest.raises(ValueError, match="ids: expected"):
+                head({**batch, "ids": its_ids})
+    if name != "VSE":  # a GRU reads on
+        with pytest.raises(ValueError, match="ids: expected at most 10"):
+            model({**batch, "ids": ids.repeat(1, 3)})
+    for wrong in (ids, ids[:, None][:, :0]):
+        with pytest.raises(ValueError, match="ids: expected `b c l`"):
+            choices({**batch, "ids": wrong})
+
+
 @pytest.mark.parametrize("change, error, words", [
     ({"label": torch.tensor([0, 1])}, ValueError, "label: expected shape"),
     ({"label": torch.tensor([0, 1, 5])}, ValueError, "label: expected numbers from 0 to 4"),
     ({"label": torch.tensor([0.0, 1, 2])}, TypeError, "label: expected a tensor of int64"),
+    ({"label": [0, 1, 2]}, TypeError, "label: expected a tensor of int64, but got list"),
+    ({"answers": torch.ones(3, 5).long()}, TypeError, "soft_targets: expected a floating-point tensor"),
     ({"answers": torch.ones(3, 4)}, ValueError, "soft_targets: expected"),
     ({"answers": torch.full((3, 5), 2.0)}, ValueError, "soft_targets: expected values from 0 to 1"),
 ])
@@ -212,12 +244,48 @@ def test_wrong_labels(change, error, words):
 
 def test_wrong_answers():
     model = heads.ALBEFAnswers(heads.Answerer(SMALL)).eval()
-    with pytest.raises(ValueError, match="question: expected numbers from 0 to 2"):
-        model.loss({**answer_batch(), "question": torch.tensor([0, 0, 1, 3])})
-    with pytest.raises(ValueError, match="encoders: expected one width"):
-        heads.Answerer(SMALL).start_from(ALBEF(SMALL).online)
+    answers = answer_batch()["answers"]
+    for change, error, words in (
+            ({"question": torch.tensor([0, 0, 1, 3])}, ValueError, "question: expected numbers from 0 to 2"),
+            ({"question": torch.tensor([0, 0, 1])}, ValueError, r"question: expected shape \(4,\)"),
+            ({"question": torch.zeros(0).long(), "answers": answers[:0]}, ValueError, "question: expected shape"),
+            ({"weights": torch.ones(3)}, ValueError, r"weights: expected shape \(4,\)"),
+            ({"weights": torch.ones(4, 1)}, ValueError, r"weights: expected shape \(4,\)"),
+            ({"weights": torch.full((4,), torch.nan)}, ValueError, "weights: expected numbers from 0 on"),
+            ({"answers": answers.repeat(1, 4)}, ValueError, "answers: expected at most 10"),
+            ({"answers": answers + 25}, ValueError, "answers: expected ids from 0 to 29"),
+            ({"answers": answers.float()}, TypeError, "answers: expected a tensor of int64"),
+            ({"answers": torch.cat([answers[:3], 0 * answers[:1]])}, ValueError, "answers: .* begin with"),
+            ({"ids": 0 * texts()}, ValueError, "ids: expected"),
+            ({"images": torch.randn(1, 3, 16, 16)}, ValueError, "3 texts for 1 pictures")):
+        with pytest.raises(error, match=words):
+            model.loss({**answer_batch(), **change})
+    # Nothing but [CLS]: no word is asked for, and the loss is 0.
+    assert model.loss({**answer_batch(), "answers": answers[:, :1]})["answer"] == 0
+    images = picture("ALBEF")["images"]
     with pytest.raises(ValueError, match="k: expected 1 to 5"):
-        model.rank(picture("ALBEF")["images"], texts(), ANSWERS, 6)
+        model.rank(images, texts(), ANSWERS, 6)
+    with pytest.raises(ValueError, match=r"answers: expected \[CLS\] and words"):
+        model.rank(images, texts(), ANSWERS[:, :1], 2)
+
+
+def test_weights_of_another_size():
+    for start in (lambda: heads.Answerer(SMALL).start_from(ALBEF(SMALL).online),
+                  lambda: heads.Answerer(replace(ONE_WIDTH, vocab=40)).start_from(ALBEF(ONE_WIDTH).online),
+                  lambda: heads.Answerer(ONE_WIDTH).start_from(ALBEF(replace(ONE_WIDTH, index_targets=True)).online)):
+        with pytest.raises(ValueError, match="encoders: expected"):
+            start()
+    for changes in ({"vision_width": 4}, {"fusion_layers": 2}):
+        with pytest.raises(ValueError, match="body: expected the same sizes"):
+            heads.PairBody(replace(SMALL, **changes)).start_from(ALBEF(SMALL).online)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_two_pictures_in_different_numbers(side):
+    model = heads.ALBEFPairs(heads.PairBody(SMALL), 2)
+    batch = {"left": picture("ALBEF"), "right": picture("ALBEF"), "ids": texts()}
+    with pytest.raises(ValueError, match=f"{side}: expected one for each, but got 1 pictures for 3 texts"):
+        model({**batch, side: picture("ALBEF", b=1)})
 
 
 def test_the_heads_of_the_multi_task_model():

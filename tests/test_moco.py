@@ -127,7 +127,7 @@ def test_evaluation_changes_nothing():
 
 def test_a_resumed_run_goes_on_with_its_queue(tmp_path):
     def killed(step):
-        if step == 3:
+        if step == 4:  # in the middle of the queue
             raise KeyboardInterrupt
         return batches(step)
 
@@ -207,6 +207,15 @@ def test_wrong_batches():
         with pytest.raises(ValueError, match=words):
             model(view_q, view_k)
         assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    view_q, view_k = views()
+    for change, error, words in ((lambda x: x / 0, ValueError, "expected numbers, but got NaN or infinity"),
+                                 (lambda x: x.long(), TypeError, "expected a floating-point tensor, but got torch.i"),
+                                 (lambda x: x.tolist(), TypeError, "expected a floating-point tensor, but got list")):
+        before = model.queue.keys.clone()
+        for name, both in (("view_q", (change(view_q), view_k)), ("view_k", (view_q, change(view_k)))):
+            with pytest.raises(error, match=f"{name}: {words}"):
+                model(*both)
+        assert torch.equal(model.queue.keys, before)  # a NaN in the queue would stay there
     with pytest.raises(ValueError, match=r"encoder: expected shape \(4, 6\)"):
         make(nn.Linear(5, 7))(*views())
 
@@ -215,6 +224,13 @@ def test_a_batch_of_one_will_do():
     model = make()
     assert model.loss({"view_q": torch.randn(1, 5), "view_k": torch.randn(1, 5)})["contrastive"].isfinite()
     assert model.queue.pointer == 1
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 16, 16), (4, 3, 20, 16), (4, 16, 16)])
+def test_wrong_views_of_a_picture_encoder(shape):
+    model = MoCo(ImageEncoder(VSEConfig(image=16, embed_dim=6, cnn_width=8)), MoCoConfig(dim=6, K=8))
+    with pytest.raises(ValueError, match=r"images: expected shape \(b, 3, 16, 16\)"):
+        model(torch.randn(shape), torch.randn(shape))
 
 
 @pytest.mark.parametrize("field, value", [("dim", 0), ("K", 0), ("m", 1.1), ("m", -0.1), ("T", 0.0)])

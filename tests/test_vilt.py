@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from minimm.models import vilt
 from minimm.models.vilt import ViLT, ViLTConfig, ViLTRetrieval, keep_places
 from minimm.objectives.answers import answer_loss
 from minimm.objectives.masking import IGNORE, Masked, masked_cross_entropy
@@ -170,11 +171,19 @@ def test_places_are_in_order_and_training_may_keep_some():
     model.train()
     states = model(images, ids, sizes).states
     assert states.places.shape == (4, 3) and states.image_mask.sum(1).tolist() == [4, 4, 4, 3]
-    # The order in which places stand does not matter: each brought its position along.
-    model.encoder.config = replace(SMALL, max_patches=12)
-    model.eval()
-    whole = model(images, ids, sizes).states
-    assert whole.places[0, :6].tolist() == [0, 1, 4, 5, 8, 9]
+    assert model.eval()(images, ids, sizes).states.places[0, :6].tolist() == [0, 1, 4, 5, 8, 9]
+
+
+@torch.no_grad()
+def test_the_order_of_places_does_not_matter(monkeypatch):
+    """The authors shuffle them. Each brings its position along."""
+    model, (images, ids, sizes) = make(), inputs()
+    states = model(images, ids, sizes).states
+    monkeypatch.setattr(vilt, "keep_places", lambda real, most: keep_places(real).flip(1))
+    shuffled = model(images, ids, sizes).states
+    torch.testing.assert_close(shuffled.pooled, states.pooled)
+    there = states.image_mask[:, 1:]
+    torch.testing.assert_close(shuffled.image[:, 1:].flip(1)[there], states.image[:, 1:][there])
 
 
 # ---------------------------------------------------------------- transport
@@ -514,6 +523,13 @@ def test_too_small_batches():
     (lambda m, i, t, s: m.step(i, t, s, i, s + 8), "sizes: expected"),
     (lambda m, i, t, s: ViLT(SMALL, continues=torch.zeros(31, dtype=torch.bool)), "continues: expected"),
     (lambda m, i, t, s: ViLT(SMALL, continues=torch.zeros(30)), "continues: expected"),
+    (lambda m, i, t, s: ViLT(SMALL, continues=[True]), "continues: expected a tensor of bool .* got list"),
+    (lambda m, i, t, s: m.step(i, t, s, matched=torch.ones(3).bool()), "matched: expected 4 of bool"),
+    (lambda m, i, t, s: m.step(i, t, s, matched=torch.ones(4)), "matched: expected 4 of bool"),
+    (lambda m, i, t, s: ViLTRetrieval(replace(SMALL, width=8), m), "pretrained: expected the same sizes"),
+    (lambda m, i, t, s: ViLTRetrieval(SMALL).loss({"images": i[:2], "ids": t}), "batch: .* 2 pictures, 4 texts"),
+    (lambda m, i, t, s: ViLTRetrieval(SMALL, false_texts=0).loss({"images": i, "ids": t}), "one wrong caption"),
+    (lambda m, i, t, s: ViLTRetrieval(SMALL).scores(i[:0], t), "images: expected shape"),
     (lambda m, i, t, s: make(continues=torch.zeros(20, dtype=torch.bool)).step(i, t, s), "ids from 0 to 19"),
     (lambda m, i, t, s: ViLTRetrieval(SMALL)(i, t, s), "ids: expected `b c l`"),
     (lambda m, i, t, s: ViLTRetrieval(SMALL)(i, t[:, None][:, :0], s), "not empty"),

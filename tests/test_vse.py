@@ -314,7 +314,7 @@ def test_the_published_networks_end_where_the_authors_cut_them(cnn, width):
     with torch.device("meta"):  # shapes without numbers
         encoder = ImageEncoder(VSEConfig.paper(cnn))
         images = torch.zeros(2, 3, 224, 224)
-        assert encoder.features(images).shape == (2, width) and encoder(images).shape == (2, 1024)
+        assert encoder.cnn(images).shape == (2, width) and encoder.fc(encoder.cnn(images)).shape == (2, 1024)
     assert not any(p.requires_grad for p in encoder.cnn.parameters())
 
 
@@ -351,6 +351,7 @@ def test_wrong_pictures(change, error, words):
     (lambda x: x[:0], ValueError, "images: expected features"),
     (lambda x: x.long(), TypeError, "images: expected floating-point features"),
     (lambda x: x / 0, ValueError, "NaN or infinity"),
+    (lambda x: x.tolist(), TypeError, "images: expected floating-point features, but got list"),
 ])
 def test_wrong_features(change, error, words):
     with pytest.raises(error, match=words):

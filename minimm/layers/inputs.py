@@ -5,14 +5,24 @@ import torch
 from .._errors import expect
 
 
-def check_ids(ids, vocab, context=None):
+def check_ids(ids, vocab, context=None, name="ids"):
     """Raise a clear error unless ids are `b l` of int64, within the vocabulary and no longer than the context, if any."""
-    expect(isinstance(ids, torch.Tensor) and ids.dtype == torch.int64, "ids", getattr(ids, "dtype", type(ids).__name__),
+    expect(isinstance(ids, torch.Tensor) and ids.dtype == torch.int64, name, getattr(ids, "dtype", type(ids).__name__),
            "a tensor of int64", TypeError)
-    expect(ids.ndim == 2 and ids.numel() > 0, "ids", f"shape {tuple(ids.shape)}", "shape (b, l), not empty")
-    expect(context is None or ids.shape[1] <= context, "ids", f"texts of {ids.shape[1]} tokens", f"at most {context}")
+    expect(ids.ndim == 2 and ids.numel() > 0, name, f"shape {tuple(ids.shape)}", "shape (b, l), not empty")
+    expect(context is None or ids.shape[1] <= context, name, f"texts of {ids.shape[1]} tokens", f"at most {context}")
     low, high = (int(v) for v in torch.aminmax(ids))
-    expect(0 <= low and high < vocab, "ids", f"ids from {low} to {high}", f"ids from 0 to {vocab - 1}")
+    expect(0 <= low and high < vocab, name, f"ids from {low} to {high}", f"ids from 0 to {vocab - 1}")
+
+
+def check_numbers(numbers, count, below, name):
+    """`numbers`, checked: `count` whole numbers from 0 to below - 1, such as classes. Raises a clear error for others."""
+    expect(isinstance(numbers, torch.Tensor) and numbers.dtype == torch.int64, name,
+           getattr(numbers, "dtype", type(numbers).__name__), "a tensor of int64", TypeError)
+    expect(numbers.shape == (count,) and count > 0, name, f"shape {tuple(numbers.shape)}", f"shape ({max(count, 1)},)")
+    low, high = (int(v) for v in torch.aminmax(numbers))
+    expect(0 <= low and high < below, name, f"{low} to {high}", f"numbers from 0 to {below - 1}")
+    return numbers
 
 
 def check_images(images, height=None, width=None):
@@ -50,3 +60,12 @@ def check_sizes(sizes, images, patch):
     expect(not bool(wrong.any()), "sizes", f"{sizes[wrong][:1].tolist()}",
            f"height and width in pixels, multiples of the patch {patch}, within the canvas of {height} x {width}")
     return sizes
+
+
+def take_weights(module, weights, name):
+    """Give a module the weights of a pre-trained one, by their names. Raises ValueError, saying the first difference,
+    unless names and shapes are all the same."""
+    own, came = ({key: tuple(t.shape) for key, t in tensors.items()} for tensors in (module.state_dict(), weights))
+    wrong = min((key for key in own.keys() | came.keys() if own.get(key) != came.get(key)), default=None)
+    expect(wrong is None, name, f"{wrong} of shape {came.get(wrong)}", f"the same sizes, {wrong} of {own.get(wrong)}")
+    module.load_state_dict(weights)

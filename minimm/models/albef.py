@@ -50,7 +50,7 @@ class ALBEFConfig:
     stem: bool = True  # convolutions in place of the linear patch projection: not in the paper
     temperature: float = 0.07  # at the start
     queue: int = 1024  # well below the number of pictures, else each meets its own caption as a negative
-    momentum: float = 0.995
+    momentum: float = 0.995  # the copy remembers about 1 / (1 - momentum) steps, 200: lower it for a short run
     alpha: float = 0.4  # what the momentum model's word counts
     alpha_steps: int = 200  # over which alpha grows: at the start the momentum model knows nothing
     mask_probability: float = 0.15
@@ -67,6 +67,7 @@ class ALBEFConfig:
 
     def __post_init__(self):
         expect(self.fusion_layers > 0, "fusion_layers", self.fusion_layers, "at least 1")
+        expect(self.temperature > 0, "temperature", self.temperature, "a number above 0")
 
 
 class TextTransformer(nn.Module):
@@ -90,6 +91,7 @@ class TextTransformer(nn.Module):
     def fuse(self, states, mask, context, context_mask=None, causal=False):
         """Text states `b l d` go on where `read` ended (positions are not added again), with cross-attention to a
         context `b k c`, the states of the picture: `b l d`. causal: no word looks at those behind it (ALBEF's decoder)."""
+        expect(len(states) == len(context), "ids", f"{len(states)} texts for {len(context)} pictures", "one for each")
         look = key_mask(mask, "ids")
         if causal:
             look = look & causal_mask(states.shape[1], states.device)
@@ -175,8 +177,7 @@ class ALBEF(Distilling):
         c = self.config = config
         self.itm = nn.Linear(c.text_width, 2)
         init_normal(self.itm)
-        # The temperature itself is learnt, not its logarithm.
-        self.temperature = nn.Parameter(torch.tensor(c.temperature))
+        self.temperature = nn.Parameter(torch.tensor(c.temperature))  # learnt itself, not its logarithm as in CLIP
         self.image_queue, self.text_queue = Queue(random_keys(c.embed_dim, c.queue)), Queue(random_keys(c.embed_dim, c.queue))
         if c.index_targets:
             self.index_queue = Queue(torch.full((1, c.queue), -100))  # -100: no picture
@@ -195,7 +196,6 @@ class ALBEF(Distilling):
 
     def forward(self, images, ids):
         """Pairs, images `b 3 h w` and ids `b l`: ALBEFOutput."""
-        expect(len(images) == len(ids), "ids", f"{len(ids)} texts for {len(images)} pictures", "one for each")
         mask = self.text_mask(ids)
         (image_states, image_features), (states, text_features) = self.online.image(images), self.online.sentence(ids, mask)
         fused = self.online.text.fuse(states, mask, image_states)
@@ -212,13 +212,14 @@ class ALBEF(Distilling):
         c, mask, b, alpha = self.config, self.text_mask(ids), len(ids), self.alpha()
         expect(len(images) == b, "batch", f"{len(images)} pictures, {b} texts", "as many pictures as texts")
         expect((index is not None) == c.index_targets, "index", type(index).__name__, "one just if config.index_targets")
+        expect(index is None or torch.is_tensor(index) and index.shape == (b,), "index", index, f"{b} in a tensor")
         if not c.index_targets:
             self.temperature.data.clamp_(0.001, 0.5)  # in pre-training only
         image_states, image_features = self.online.image(images)
         states, text_features = self.online.sentence(ids, mask)
 
         # Momentum (section 3.2): first the update, then the features; the queues are those of earlier steps, and this
-        # batch joins them only after the loss, else every positive would be there twice.
+        # batch joins them only after the loss, else every positive would be there twice. The copy's dropout is on.
         with torch.no_grad():
             self.update_momentum()
             image_states_m, image_features_m = self.momentum.image(images)
@@ -242,8 +243,9 @@ class ALBEF(Distilling):
             if c.index_targets:
                 self.index_queue.enqueue(index[:, None])
 
-        # Image-text matching, equation 4: hard negatives are sampled from the batch. A negative text brings its mask. One
-        # of three pairs matches: whoever always says 1/3 has a loss of 0.6365.
+        # Image-text matching, equation 4: hard negatives are sampled from the batch; a gradient flows into what is
+        # drawn, not through its weight. In pre-training doubles of a pair can be drawn and are called wrong. A negative
+        # text brings its mask. One of three pairs matches: whoever always says 1/3 has a loss of 0.6365.
         image_weights, text_weights = hard_negative_weights(t2i[:, :b], own), hard_negative_weights(i2t[:, :b], own)
         image_of, text_of = negatives or (draw_negatives(image_weights), draw_negatives(text_weights))
         fused_cls = torch.cat([

@@ -5,7 +5,9 @@ A picture goes through a vision transformer, a sentence through a causal text tr
 common space. The loss asks, in both directions, which of the batch's partners is the right one.
 
 Letters: b pictures or sentences, n places of a picture, l tokens, d width of a tower, e width of the common space.
-Where the paper and the authors' code differ, this file follows the code, which produced the released weights.
+Where the paper and the authors' code differ, this file follows the code, which produced the released weights. Different
+on purpose: one process. With several each one gathers the features of all, and the gradient has to flow back through
+the gathering; else every process would learn from its own share of the batch alone.
 """
 
 import math
@@ -84,7 +86,8 @@ class VisionTower(nn.Module):
             default_attention_init(block.attn)
 
     def tokens(self, images):
-        """`b 3 h w -> b 1+n d`: the states behind the last block, the class token first."""
+        """`b 3 h w -> b 1+n d`: the states behind the last block, the class token first, not normalised: unlike in the
+        text tower the last LayerNorm is for the class token alone."""
         x = self.patch(images)  # b n d
         x = torch.cat([self.cls.expand(len(x), 1, -1), x], dim=1) + self.pos
         x = self.ln_pre(x)
@@ -213,7 +216,7 @@ class CLIP(nn.Module):
         self.config = config
         self.vision = ResNetTower(config) if config.resnet else VisionTower(config)
         self.text = TextTower(config)
-        # The logarithm of the scale 1 / tau is learnt, so that a step changes the scale by a factor (section 2.4).
+        # The logarithm of the scale 1 / tau is learnt, so that a step changes the scale by a factor (section 2.3).
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
     def encode_image(self, images):
@@ -242,7 +245,8 @@ class CLIP(nn.Module):
         return CLIPOutput(image_features, text_features, similarity(image_features, text_features, self.log_scale))
 
     def loss(self, batch):
-        """The symmetric cross-entropy of a batch of pairs: {"contrastive": 0-d}. Chance is ln b.
+        """The symmetric cross-entropy of a batch of pairs: {"contrastive": 0-d}. Chance is ln b. What is in the batch twice
+        counts as wrong for its double.
 
         batch: a mapping with `images` and `ids`, row i of both a pair. Raises ValueError for fewer than two pairs.
         """
@@ -252,7 +256,7 @@ class CLIP(nn.Module):
 
     @torch.no_grad()
     def after_step(self):
-        """The scale is kept from growing past 100 (section 2.4). The parameter is clamped, after the step: logits
+        """The scale is kept from growing past 100 (section 2.5). The parameter is clamped, after the step: logits
         clamped in the forward pass would have no gradient."""
         self.log_scale.clamp_(max=math.log(100))
 

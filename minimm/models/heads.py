@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from .._errors import expect
-from ..layers import MaskedLanguageHead, init_normal, key_mask
-from ..objectives.answers import answer_loss
+from ..layers import MaskedLanguageHead, check_ids, check_numbers, init_normal, key_mask, take_weights
+from ..objectives.answers import answer_loss, weighted_answers
 from ..objectives.contrastive import distilled_targets, soft_cross_entropy, unit_length
 from ..objectives.masking import IGNORE, causal_cross_entropy
 from ..objectives.momentum import Distilling
@@ -41,6 +41,7 @@ def joint(model, picture, ids, number=0):
 @joint.register(VSE)
 def _(model, picture, ids, number=0):
     image, text = unit_length(model.encode_image(picture["images"])), unit_length(model.encode_text(ids))
+    expect(len(image) == len(text), "ids", f"{len(text)} texts for {len(image)} pictures", "one for each")
     return torch.cat([image, text, image * text], dim=-1)
 
 
@@ -113,7 +114,7 @@ class Classifier(nn.Module):
         logits = self(batch)
         if "answers" in batch:
             return {"answer": answer_loss(logits, batch["answers"])}
-        return {"answer": F.cross_entropy(logits, checked(batch["label"], *logits.shape))}
+        return {"answer": F.cross_entropy(logits, check_numbers(batch["label"], *logits.shape, "label"))}
 
 
 class Pairs(Classifier):
@@ -138,21 +139,13 @@ class Choices(nn.Module):
 
     def forward(self, batch):
         """Scores `b c`."""
-        choices = batch["ids"].unbind(1)
-        return torch.cat([self.head(joint(self.backbone, batch, ids)) for ids in choices], dim=1)
+        ids = batch["ids"]
+        expect(ids.ndim == 3 and ids.shape[1] > 0, "ids", f"shape {tuple(ids.shape)}", "`b c l`: choices for each picture")
+        return torch.cat([self.head(joint(self.backbone, batch, choice)) for choice in ids.unbind(1)], dim=1)
 
     def loss(self, batch):
         scores = self(batch)
-        return {"choice": F.cross_entropy(scores, checked(batch["label"], *scores.shape))}
-
-
-def checked(label, number, classes, name="label"):
-    """`label` if it is `number` classes, from 0 to classes - 1; else a clear error."""
-    expect(label.dtype == torch.int64, name, label.dtype, "a tensor of int64", TypeError)
-    expect(label.shape == (number,), name, f"shape {tuple(label.shape)}", f"shape ({number},)")
-    low, high = (int(v) for v in torch.aminmax(label))
-    expect(0 <= low and high < classes, name, f"{low} to {high}", f"numbers from 0 to {classes - 1}")
-    return label
+        return {"choice": F.cross_entropy(scores, check_numbers(batch["label"], *scores.shape, "label"))}
 
 
 class Distilled(Distilling):
@@ -167,7 +160,7 @@ class Distilled(Distilling):
         with torch.no_grad():
             self.update_momentum()
             teacher = self.momentum(batch)
-        hard = F.one_hot(checked(batch["label"], *logits.shape), logits.shape[1]).to(logits.dtype)
+        hard = F.one_hot(check_numbers(batch["label"], *logits.shape, "label"), logits.shape[1]).to(logits.dtype)
         return {"answer": soft_cross_entropy(logits, distilled_targets(hard, teacher, self.alpha()))}
 
 
@@ -189,7 +182,7 @@ class PairBody(Body):
             number, rest = name.removeprefix("text.fusion.").split(".", 1)
             weight = weights.pop(name)
             weights |= {f"text.fusion.{2 * int(number) + twin}.{rest}": weight for twin in (0, 1)}
-        self.load_state_dict(weights)
+        take_weights(self, weights, "body")
         return self
 
 
@@ -199,6 +192,8 @@ class ALBEFPairs(Classifier):
     def vector(self, batch):
         body, mask = self.backbone, batch["ids"] != self.backbone.config.pad_id
         pictures = [body.vision(batch[side]["images"]) for side in ("left", "right")]
+        for side, picture in zip(("left", "right"), pictures):
+            expect(len(picture) == len(mask), side, f"{len(picture)} pictures for {len(mask)} texts", "one for each")
         states = body.text.read(batch["ids"], mask)
         for number, block in enumerate(body.text.fusion):
             states = block(states, key_mask(mask, "ids"), pictures[number % 2])
@@ -220,10 +215,12 @@ class Answerer(nn.Module):
         ValueError unless pictures and text are of one width: it looks at text where the fusion looked at pictures."""
         c = self.config
         expect(c.vision_width == c.text_width, "encoders", f"widths {c.vision_width} and {c.text_width}", "one width")
-        self.body.load_state_dict({k: w for k, w in encoders.state_dict().items() if k.startswith(("vision.", "text."))})
+        expect(encoders.mlm is not None, "encoders", "those of retrieval, without a language head", "one with that head")
+        body = {name: w for name, w in encoders.state_dict().items() if name.startswith(("vision.", "text."))}
+        take_weights(self.body, body, "encoders")
         for part in ("embed", "fusion"):
-            self.decoder.get_submodule(part).load_state_dict(encoders.text.get_submodule(part).state_dict())
-        self.mlm.load_state_dict(encoders.mlm.state_dict())
+            take_weights(self.decoder.get_submodule(part), encoders.text.get_submodule(part).state_dict(), "encoders")
+        take_weights(self.mlm, encoders.mlm.state_dict(), "encoders")
         return self
 
     def question(self, images, ids):
@@ -233,7 +230,9 @@ class Answerer(nn.Module):
 
     def forward(self, states, mask, answers):
         """Question states `n l d` with their mask, answers `n a` of ids: logits of the next word, `n a v`."""
+        check_ids(answers, self.config.vocab, self.config.context, "answers")
         words, real = self.decoder.embed(answers), answers != self.config.pad_id
+        expect(bool(real[:, 0].all()), "answers", "one that begins with padding", "answers that begin with [CLS]")
         fused = self.decoder.fuse(words, real, states, mask, causal=True)
         return self.mlm(fused, self.decoder.embed.tok.weight)
 
@@ -247,13 +246,13 @@ class ALBEFAnswers(Distilling):
         batch: images, ids `b l`, answers `n a` ([CLS], words, [SEP]), question `n` (which one each answers), weights `n`.
         """
         answers = batch["answers"]
-        of = checked(batch["question"], len(answers), len(batch["ids"]), "question")
+        of = check_numbers(batch["question"], len(answers), len(batch["ids"]), "question")
         with torch.no_grad():
             self.update_momentum()
             teacher = self.said(self.momentum, batch, of)
         labels = torch.where(answers == self.online.config.pad_id, IGNORE, answers)
         of_answer = causal_cross_entropy(self.said(self.online, batch, of), labels, teacher, self.alpha())
-        return {"answer": (batch["weights"] * of_answer).sum() / len(batch["ids"])}
+        return {"answer": weighted_answers(of_answer, batch["weights"], len(batch["ids"]))}
 
     def said(self, net, batch, of):
         states, mask = net.question(batch["images"], batch["ids"])
@@ -267,6 +266,7 @@ class ALBEFAnswers(Distilling):
         the authors' code the first word counts twice. Raises ValueError unless k is 1 to n.
         """
         net, pad_id = self.online, self.online.config.pad_id
+        expect(answers.ndim == 2 and answers.shape[1] > 1, "answers", f"shape {tuple(answers.shape)}", "[CLS] and words")
         expect(1 <= k <= len(answers), "k", k, f"1 to {len(answers)}, the number of answers")
         states, mask = net.question(images, ids)
         first = net(states, mask, answers[:1, :1].expand(len(ids), 1))[:, 0].log_softmax(-1)  # b v

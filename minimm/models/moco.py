@@ -24,7 +24,7 @@ from ..objectives.momentum import Queue, ema_update, momentum_copy, random_keys
 
 @dataclass(frozen=True)
 class MoCoConfig:
-    """The published sizes (sections 3.2 and 4). The names are the paper's.
+    """The published sizes (sections 3.2, 3.3 and 4.1). The names are the paper's.
 
     For the scenes take a queue well below the number of pictures, such as K=4096 of 20,000, else every picture meets
     old keys of itself as negatives; and in a run of some hundred steps a copy that follows faster, such as m=0.99 (it
@@ -72,11 +72,17 @@ class MoCo(nn.Module):
         """Two views of the same pictures, row by row, as the encoder takes them: MoCoOutput.
 
         In training mode the copy moves and the keys join the queue, as in the authors' forward; in evaluation mode
-        nothing changes. A batch of one will do, since the negatives are in the queue. Raises ValueError for an empty
-        batch, views of different shapes, an encoder of another width or, in training, a batch that K is no multiple of.
+        nothing changes. A batch of one will do, since the negatives are in the queue. Raises TypeError unless the views
+        are floating point, ValueError for an empty batch, views of different shapes or with NaN, an encoder of another
+        width or, in training, a batch that K is no multiple of.
         """
         c = self.config
-        expect(view_q.shape == view_k.shape and len(view_q) > 0, "view_q and view_k",
+        for name, view in (("view_q", view_q), ("view_k", view_k)):
+            expect(isinstance(view, torch.Tensor) and view.is_floating_point(), name,
+                   getattr(view, "dtype", type(view).__name__), "a floating-point tensor", TypeError)
+            # One NaN in a key would stay in the queue, and in every loss, for K / B steps.
+            expect(bool(view.isfinite().all()), name, "NaN or infinity", "numbers")
+        expect(view_q.shape == view_k.shape and view_q.ndim > 0 and len(view_q) > 0, "view_q and view_k",
                f"shapes {tuple(view_q.shape)} and {tuple(view_k.shape)}", "the same shape, b > 0")
         expect(not self.training or c.K % len(view_q) == 0, "batch", len(view_q),
                f"a divisor of the queue's length K = {c.K}")
@@ -102,7 +108,7 @@ class MoCo(nn.Module):
 
 
 def augmentation(side=64, version=1, crop=(0.2, 1.0), colour=True, flip=True):
-    """What makes a view: a transform of one picture `3 h w` of uint8 to `3 side side` (section 4; version 2: MoCo v2).
+    """What makes a view: a transform of one picture `3 h w` of uint8 to `3 side side` (section 3.3; or that of MoCo v2).
 
     Whatever is changed at random the features learn to ignore: of a photo the colour cast, of a scene the answer. Here
     - crop (part of the area that stays) can cut a thing away: features get worse at what else is there, and how many;

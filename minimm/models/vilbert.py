@@ -22,7 +22,8 @@ from einops import rearrange
 from torch import nn
 
 from .._errors import expect
-from ..layers import MLP, Attention, MaskedLanguageHead, PostNormBlock, TextEmbedding, check_ids, init_normal, key_mask
+from ..layers import (MLP, Attention, MaskedLanguageHead, PostNormBlock, TextEmbedding, check_ids, check_numbers,
+                      init_normal, key_mask)
 from ..objectives.masking import IGNORE, chosen, mask_tokens, masked_cross_entropy
 from ..objectives.matching import draw_negatives, hard_negative_weights
 from ..objectives.regions import (check_classes, check_regions, draw_region_negatives, global_feature,
@@ -183,7 +184,7 @@ class ViLBERT(nn.Module):
         if task is None:
             text = self.text_embed(ids)
         else:
-            expect(0 <= int(task.min()) <= int(task.max()) < c.tasks, "task", task.tolist(), f"numbers below {c.tasks}")
+            check_numbers(task, len(ids), c.tasks, "task")
             text = self.text_embed(ids, self.task(task))
             text_mask = torch.cat([text_mask[:, :1], text_mask], dim=1)
         vision = self.vision_embed(features, locations)
@@ -247,10 +248,10 @@ class ViLBERT(nn.Module):
         check_ids(ids, c.vocab, c.context)
         expect(len(regions.mask) == b > 1, "batch", f"{len(regions.mask)} pictures, {b} texts", "two pairs or more")
         if c.retrieval:
-            return {"retrieval": self.retrieval_loss(regions, ids, batch["hard_ids"], batch.get("index"))}
+            return {"retrieval": self.retrieval_loss(regions, ids, batch.get("hard_ids"), batch.get("index"))}
         targets = regions.features
         if c.region_target == "classes":
-            check_classes(targets := batch["region_classes"], regions.mask, c.region_classes)
+            check_classes(targets := batch.get("region_classes"), regions.mask, c.region_classes)
 
         # Half of the captions are replaced by a random one. By chance it is their own, and still called wrong: one in b
         # here, one in three million for the authors, who draw from all captions.
@@ -278,8 +279,8 @@ class ViLBERT(nn.Module):
         regions: Regions; ids `b l`; hard_ids `b l`: for each a caption of a picture that looks alike; index `b`: the
         pictures' numbers, so that a random one is another one. Raises ValueError for a batch of one picture.
         """
-        shape = tuple(ids.shape)
-        expect(hard_ids.shape == shape, "hard_ids", f"shape {tuple(hard_ids.shape)}", f"that of ids, {shape}")
+        expect(isinstance(hard_ids, torch.Tensor) and hard_ids.shape == ids.shape, "hard_ids",
+               tuple(getattr(hard_ids, "shape", ())), f"a tensor of the shape of ids, {tuple(ids.shape)}")
         own = torch.arange(len(ids), device=ids.device)
         alike = hard_negative_weights(torch.zeros(len(ids), len(ids), device=ids.device), index)
         text_of, image_of = draw_negatives(alike), draw_negatives(alike)

@@ -23,7 +23,7 @@ from torch import nn
 
 from .._errors import expect
 from ..layers import (MaskedLanguageHead, PatchEmbedding, PreNormBlock, TextEmbedding, check_ids, check_images,
-                      check_sizes, init_normal, key_mask)
+                      check_sizes, init_normal, key_mask, take_weights)
 from ..objectives.masking import mask_tokens, masked_cross_entropy, whole_word_mask
 from ..objectives.matching import matching_loss, ranking_loss
 from ..objectives.transport import Transport, alignment_loss, between_ends, transport
@@ -188,8 +188,9 @@ class ViLT(nn.Module):
     def __init__(self, config=ViLTConfig(), continues=None):
         super().__init__()
         c = self.config = config
-        expect(continues is None or continues.dtype == torch.bool and continues.ndim == 1 and len(continues) <= c.vocab,
-               "continues", getattr(continues, "shape", None), f"a tensor of bool for at most {c.vocab} tokens")
+        expect(continues is None or torch.is_tensor(continues) and continues.dtype == torch.bool
+               and continues.ndim == 1 and len(continues) <= c.vocab, "continues",
+               getattr(continues, "shape", type(continues).__name__), f"a tensor of bool for at most {c.vocab} tokens")
         self.register_buffer("continues", continues, persistent=False)
         self.encoder = ViLTEncoder(c)
         self.itm = nn.Linear(c.width, 2)
@@ -237,6 +238,7 @@ class ViLT(nn.Module):
         false_sizes = check_sizes(false_sizes, false_images, self.config.patch)
         if matched is None:  # exactly half, rounded down: who always says the same is right half of the time
             matched = (torch.arange(b, device=images.device) < b // 2)[torch.randperm(b, device=images.device)]
+        expect(matched.shape == (b,) and matched.dtype == torch.bool, "matched", matched, f"{b} of bool")
 
         # Image-text matching and word-patch alignment share the other pass.
         states, matching_logits = self(torch.where(matched[:, None, None, None], images, false_images), ids,
@@ -268,8 +270,8 @@ class ViLTRetrieval(nn.Module):
         self.rank = nn.Linear(config.width, 1)
         init_normal(self.rank)
         if pretrained is not None:
-            self.encoder.load_state_dict(pretrained.encoder.state_dict())
-            self.rank.load_state_dict({name: p[1:] for name, p in pretrained.itm.state_dict().items()})
+            take_weights(self.encoder, pretrained.encoder.state_dict(), "pretrained")
+            take_weights(self.rank, {name: p[1:] for name, p in pretrained.itm.state_dict().items()}, "pretrained")
 
     def forward(self, images, ids, sizes=None):
         """images `b 3 h w`, ids `b c l`, captions to choose from for each: scores `b c`."""
@@ -283,7 +285,8 @@ class ViLTRetrieval(nn.Module):
         come from the batch, never the own one; the authors, who draw from all captions, hardly meet it.
         Raises ValueError for a batch of one."""
         ids, b = batch["ids"], len(batch["ids"])
-        expect(b > 1, "batch", f"{b} pairs", "at least two, as each needs a wrong caption")
+        expect(len(batch["images"]) == b > 1, "batch", f"{len(batch['images'])} pictures, {b} texts",
+               "at least two pairs, as each needs a wrong caption")
         other = F.pad(torch.randint(1, b, (b, self.false_texts), device=ids.device), (1, 0))  # b c, the first one 0
         chosen = (torch.arange(b, device=ids.device)[:, None] + other) % b
         return {"ranking": ranking_loss(self(batch["images"], ids[chosen], batch.get("sizes")))}
@@ -291,5 +294,6 @@ class ViLTRetrieval(nn.Module):
     @torch.no_grad()
     def scores(self, images, ids, sizes=None):
         """Of every picture with every caption, a picture at a time: images `i 3 h w`, ids `t l -> i t`."""
+        check_images(images)
         return torch.cat([self(images[i:i + 1], ids[None], None if sizes is None else sizes[i:i + 1])
                           for i in range(len(images))])

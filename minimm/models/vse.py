@@ -51,8 +51,8 @@ class VSEConfig:
 
     @classmethod
     def paper(cls, cnn="resnet152", vocab=10_000):
-        """Section 4: ResNet-152 or VGG-19, not fine-tuned, or "precomputed" VGG features. The vocabulary is the words
-        of the captions, about 10,000; a released file's own vocabulary says how many."""
+        """ResNet-152 or VGG-19, not fine-tuned, or "precomputed" VGG features. The vocabulary is the words of the
+        captions, about 10,000; a released file's own vocabulary says how many."""
         return cls(embed_dim=1024, image=224, cnn=cnn, cnn_width=4096, finetune=False, vocab=vocab, word_dim=300,
                    warm_up=0)
 
@@ -102,7 +102,7 @@ def make_cnn(name, width):
 
 class FeatureEncoder(nn.Module):
     """The features of a CNN, computed before and taken as they are (the authors assume length 1): a linear map, then
-    length 1 (section 3.1). `b f -> b e`."""
+    length 1. `b f -> b e`."""
 
     def __init__(self, width, config):
         super().__init__()
@@ -113,6 +113,12 @@ class FeatureEncoder(nn.Module):
 
     def features(self, x):
         """What the linear map starts from, `b f`; linear probes start here too."""
+        width = self.fc.in_features
+        expect(isinstance(x, torch.Tensor) and x.is_floating_point(), "images", getattr(x, "dtype", type(x).__name__),
+               "floating-point features", TypeError)
+        expect(x.ndim == 2 and x.shape[1] == width and len(x) > 0, "images", f"shape {tuple(x.shape)}",
+               f"features of shape (b, {width}) with b > 0")
+        expect(bool(x.isfinite().all()), "images", "NaN or infinity", "numbers")
         return x
 
     def forward(self, x):
@@ -133,12 +139,13 @@ class ImageEncoder(FeatureEncoder):
         self.cnn = cnn.requires_grad_(config.finetune)
 
     def features(self, images):
+        check_images(images, self.config.image, self.config.image)
         # The CNN's feature has length 1 too; the encoder of precomputed features does not do this.
         return unit_length(self.cnn(images))
 
 
 class TextEncoder(nn.Module):
-    """Words, a GRU from left to right, its state at the last word (section 3.1): `b l -> b e`."""
+    """Words, a GRU from left to right, its state at the last word: `b l -> b e`."""
 
     def __init__(self, config):
         super().__init__()
@@ -157,7 +164,7 @@ class TextEncoder(nn.Module):
 
 
 class VSE(nn.Module):
-    """Section 3.1: two encoders and a similarity; section 3.2: the loss that looks at the hardest negative."""
+    """Two encoders and a similarity, and the loss that looks at the hardest negative."""
 
     def __init__(self, config=VSEConfig()):
         super().__init__()
@@ -172,14 +179,6 @@ class VSE(nn.Module):
 
         Raises TypeError for another dtype, ValueError for another shape, an empty batch, values out of range or NaN.
         """
-        c = self.config
-        if c.cnn == "precomputed":
-            expect(images.is_floating_point(), "images", images.dtype, "floating-point features", TypeError)
-            expect(images.ndim == 2 and images.shape[1] == c.cnn_width and len(images) > 0, "images",
-                   f"shape {tuple(images.shape)}", f"features of shape (b, {c.cnn_width}) with b > 0")
-            expect(bool(images.isfinite().all()), "images", "NaN or infinity", "numbers")
-        else:
-            check_images(images, c.image, c.image)
         return self.vision(images)
 
     def encode_text(self, ids):

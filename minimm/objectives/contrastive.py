@@ -29,7 +29,8 @@ def similarity(images, texts, log_scale):
 
     images `i d`, texts `t d` (any length), log_scale 0-d: `i t` (Radford et al. 2021, figure 3).
     """
-    # In half precision a cosine times 100 would be off by up to 0.4.
+    # Both have length 1: a long vector is not a good match for everything. In half precision a cosine times 100 would
+    # be off by up to 0.4.
     return inner_product(log_scale.exp() * unit_length(images), unit_length(texts))
 
 
@@ -37,7 +38,9 @@ def symmetric_cross_entropy(logits):
     """CLIP's loss: the mean of the cross-entropies of the rows and of the columns; the diagonal holds the pairs.
 
     logits `b b`, a row a picture, a column a sentence (Radford et al. 2021, figure 3: the mean of the two directions,
-    not their sum). Chance is ln b. Raises ValueError unless the matrix is square with at least two pairs.
+    not their sum). Chance is ln b. A caption or a picture that stands in the batch twice is a wrong partner for its
+    double, although it fits: where all pairs stand in it n times the loss cannot fall below ln n. Raises ValueError
+    unless the matrix is square with at least two pairs.
     """
     expect(logits.ndim == 2 and logits.shape[0] == logits.shape[1], "logits", f"shape {tuple(logits.shape)}",
            "a square matrix `b b`")
@@ -60,7 +63,8 @@ def soft_cross_entropy(logits, targets):
 
     With targets that are no longer 0 and 1 the least possible value is their entropy, not 0.
     """
-    expect(logits.shape == targets.shape, "targets", f"shape {tuple(targets.shape)}", f"that of the logits, {tuple(logits.shape)}")
+    expect(logits.shape == targets.shape and len(logits) > 0, "targets", f"shape {tuple(targets.shape)}",
+           f"that of the logits, {tuple(logits.shape)}, with b > 0")
     return -(targets * F.log_softmax(logits, dim=-1)).sum(-1).mean()
 
 
@@ -70,6 +74,8 @@ def distilled_targets(hard, teacher_logits, alpha):
     hard, teacher_logits `b k`; alpha from 0 to 1. No gradient flows into the targets, not even into a temperature.
     """
     expect(0 <= alpha <= 1, "alpha", alpha, "a number from 0 to 1")
+    expect(hard.shape == teacher_logits.shape, "teacher_logits", f"shape {tuple(teacher_logits.shape)}",
+           f"that of the targets, {tuple(hard.shape)}")
     return (alpha * teacher_logits.softmax(-1) + (1 - alpha) * hard).detach()
 
 

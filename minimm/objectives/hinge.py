@@ -1,4 +1,4 @@
-"""Hinges: a pair has to be more alike, by a margin, than the wrong pairs (Faghri et al. 2018, VSE++, section 3).
+"""Hinges: a pair has to be more alike, by a margin, than the wrong pairs (Faghri et al. 2018, VSE++).
 
 Both losses are SUMS over the batch, as in the authors' code (the paper writes a mean): with twice the batch the
 gradient is twice as long, and so is the step of an optimiser that does not divide by it.
@@ -45,13 +45,13 @@ def hinges(scores, margin, index=None):
 
 
 def sum_of_hinges(scores, margin=0.2, index=None):
-    """All wrong pairs count: 0-d. Arguments and errors as for `hinges` (section 3.1, "VSE0")."""
+    """All wrong pairs count: 0-d. Arguments and errors as for `hinges` (the paper's SH loss, "VSE0")."""
     texts, images = hinges(scores, margin, index)
     return texts.sum() + images.sum()
 
 
 def max_of_hinges(scores, margin=0.2, index=None):
-    """Only the hardest wrong pair of each picture and of each sentence counts: 0-d (section 3.2, "VSE++").
+    """Only the hardest wrong pair of each picture and of each sentence counts: 0-d (the paper's MH loss, "VSE++").
 
     If all scores are the same the loss is 2 * margin * b: a run that stays there has collapsed, and its gradient is too
     weak to leave. It happens early in training and with small batches; start with `sum_of_hinges`.

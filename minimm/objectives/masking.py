@@ -86,13 +86,17 @@ def select_words(numbers, orders, budgets):
 
 
 def whole_word_mask(ids, continues, special_ids, pad_id, mask_id, p=0.15, count_pads=False):
-    """Hide whole words (ViLT, section 3.2): a piece cannot be guessed from the rest of its word: Masked.
+    """Hide whole words (ViLT, section 3.3): a piece cannot be guessed from the rest of its word: Masked.
 
     ids `b l`; continues `v` of bool; special_ids without the padding. At most max(1, round(p l)) tokens of a text are
     hidden, where l counts [CLS] and [SEP] too. A text all of whose words are longer than that gets no mask.
     count_pads: as the collator that ViLT was trained with does it, every [PAD] counts as a word of its own that may use
-    up the budget, so that some short texts get no mask at all.
+    up the budget, so that some short texts get no mask at all. Raises ValueError for a p that is no probability and for
+    an id that `continues` does not know.
     """
+    expect(0 < p <= 1, "p", p, "a probability above 0")
+    highest = int(ids.max())
+    expect(highest < len(continues), "ids", f"ids up to {highest}", f"ids below {len(continues)}, which `continues` knows")
     pads = ids == pad_id
     numbers = word_numbers(ids, continues, special_ids if count_pads else [*special_ids, pad_id])
     lengths = [ids.shape[1]] * len(ids) if count_pads else (~pads).sum(1).tolist()
@@ -111,16 +115,22 @@ def masked_cross_entropy(logits, labels, teacher_logits=None, alpha=0.0):
 
     logits `b l v`; labels `b l`, IGNORE elsewhere. With teacher_logits `b l v` and alpha the truth counts 1 - alpha and
     what the teacher believes alpha (Li et al. 2021, equation 7); the mean is still over what is asked for, not over b l.
-    If nothing is asked for the result is 0, where a plain mean would be 0 / 0.
+    If nothing is asked for the result is 0, where a plain mean would be 0 / 0. Raises ValueError for labels or
+    teacher_logits of another shape, and for labels that are no words of the vocabulary, such as -1.
     """
     expect(logits.shape[:-1] == labels.shape, "labels", f"shape {tuple(labels.shape)}", f"shape {tuple(logits.shape[:-1])}")
     asked = labels != IGNORE
     logits, truth = logits[asked], labels[asked]  # n v, n
     if len(truth) == 0:
         return logits.sum()
+    low, high = (int(v) for v in truth.aminmax())
+    expect(0 <= low and high < logits.shape[1], "labels", f"{low} to {high}",
+           f"words from 0 to {logits.shape[1] - 1}, and {IGNORE} where nothing is asked for")
     loss = F.cross_entropy(logits, truth)
     if teacher_logits is None or alpha == 0:
         return loss
+    expect(teacher_logits.shape == (*labels.shape, logits.shape[1]), "teacher_logits",
+           f"shape {tuple(teacher_logits.shape)}", f"that of the logits, {(*labels.shape, logits.shape[1])}")
     teacher = teacher_logits[asked].detach().softmax(-1)
     return (1 - alpha) * loss + alpha * F.cross_entropy(logits, teacher)
 

@@ -41,6 +41,7 @@ def check_regions(features, boxes, mask, sizes, width, image):
     for name, tensor, shape in (("boxes", boxes, (b, r, 4)), ("region_mask", mask, (b, r)), ("sizes", sizes, (b, 2))):
         came = f"shape {tuple(tensor.shape)}" if isinstance(tensor, torch.Tensor) else type(tensor).__name__
         expect(came == f"shape {shape}", name, came, f"a tensor of shape {shape}")
+    expect(bool((sizes > 0).all() and sizes.isfinite().all()), "sizes", sizes.tolist(), "width and height above 0")
     expect(mask.dtype == torch.bool, "region_mask", mask.dtype, "a tensor of bool, True for real regions", TypeError)
     expect(bool(mask.any(1).all()), "region_mask", "a picture without a region", "at least one in every picture")
     expect(bool(features[mask].isfinite().all()), "regions", "NaN or infinite features", "finite numbers")
@@ -57,7 +58,8 @@ def check_regions(features, boxes, mask, sizes, width, image):
 def check_classes(classes, mask, count):
     """Raise ValueError unless classes are `b r count`, a distribution for every real region, by the mask `b r`."""
     shape = (*mask.shape, count)
-    expect(classes.shape == shape, "region_classes", f"shape {tuple(classes.shape)}", f"shape {shape}")
+    came = f"shape {tuple(classes.shape)}" if isinstance(classes, torch.Tensor) else type(classes).__name__
+    expect(came == f"shape {shape}", "region_classes", came, f"a tensor of shape {shape}")
     low, high = (float(v) for v in torch.aminmax(classes[mask].sum(-1)))
     expect(0.99 < low and high < 1.01 and bool((classes[mask] >= 0).all()), "region_classes",
            f"sums from {low:.3g} to {high:.3g}, or negative numbers", "distributions, which sum to 1")
