@@ -359,6 +359,16 @@ def test_reranking_needs_no_gradient_and_keeps_the_order_of_candidates():
         torch.testing.assert_close(all_pairs.diagonal(), model(images, ids).matching_logits[:, 1])
 
 
+def test_course_size_fits_the_scenes():
+    from minimm import scenes
+    data, config, tokenizer = scenes.load("test", 16), ALBEFConfig(), scenes.tokenizer
+    assert len(tokenizer) <= config.vocab and config.image == scenes.SIDE
+    assert (config.pad_id, config.cls_id, config.mask_id) == (tokenizer.pad_id, tokenizer.cls_id, tokenizer.mask_id)
+    losses = make(config).loss({"images": data.images(), "ids": data.tokens()})
+    for name, chance in (("contrastive", math.log(16 + 1024)), ("matching", 0.6365), ("masked language", math.log(256))):
+        assert abs(losses[name].item() - chance) < 0.4 * chance, name
+
+
 def test_published_size():
     """The parameters of the built model against the released file's, momentum copies and tied doubles taken off."""
     layout = json.loads((Path(__file__).parent / "layouts" / "albef_pretrain.json").read_text())

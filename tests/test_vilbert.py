@@ -123,6 +123,23 @@ def test_parameters_of_the_published_model():
     assert len(list(model.parameters())) == len(LAYOUT["tensors"]) - len(left_out)
 
 
+def test_course_size_fits_the_scenes():
+    from minimm import scenes
+    data, config, tokenizer = scenes.load("test", 16), ViLBERTConfig(), scenes.tokenizer
+    assert len(tokenizer) <= config.vocab and config.image == scenes.SIDE
+    assert (config.pad_id, config.cls_id, config.sep_id, config.mask_id) == (
+        tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id)
+    assert config.region_classes == 1 + len(scenes.ICONS)  # and "nothing"
+    boxes, mask = torch.zeros(16, 4, 4), torch.zeros(16, 4, dtype=torch.bool)
+    for i, scene in enumerate(data.scenes):
+        mask[i, :len(scene.things)], boxes[i, :len(scene.things)] = True, torch.as_tensor(scenes.boxes(scene)).float()
+    classes = torch.full((16, 4, config.region_classes), 1 / config.region_classes)
+    losses = make(config).loss({"regions": torch.randn(16, 4, config.region_features), "boxes": boxes, "ids": data.tokens(),
+                                "region_mask": mask, "region_classes": classes})
+    assert losses["masked language"].item() == pytest.approx(math.log(256), abs=0.3)
+    assert losses["alignment"].item() == pytest.approx(math.log(2), abs=0.05) and losses["masked regions"] < 0.3
+
+
 def test_start():
     model = make()
     assert abs(model.text_embed.tok.weight.std() - 0.02) < 2e-3 and model.vision_embed.feat.bias.abs().max() == 0
