@@ -292,6 +292,14 @@ def test_wrong_settings():
         make().rerank(images, ids, 5)
 
 
+def test_nothing_masked_is_no_nan():
+    model, (images, ids) = make(replace(SMALL, mask_probability=1e-9)), inputs()
+    losses = model.step(images, ids).losses
+    assert losses["masked language"].item() == 0
+    sum(losses.values()).backward()
+    assert all(w.grad is None or w.grad.isfinite().all() for w in model.parameters())
+
+
 def test_masking_edges():
     _, ids = inputs()
     nothing = torch.full_like(ids, IGNORE)
