@@ -47,7 +47,7 @@ def found(scores, targets):
     return 100 * ((place < targets.sum(1, keepdim=True)) * targets).sum().item() / targets.sum().item()
 
 
-def logistic_regression(features, targets, penalty=1e-4, iterations=200):
+def logistic_regression(features, targets, penalty=1e-6, iterations=200):
     """Weights `d v` and biases `v` of one independent logistic regression a value, by L-BFGS, in float64.
 
     features `b d`; targets `b v` of 0 and 1; penalty: half of it times the mean squared weight is added to the loss.

@@ -12,9 +12,9 @@ from .world import PLACES, pick, shuffled, stream
 
 #: How often a phrase says the colour and the size of its thing; how often a caption says the place of the thing that it
 #: names first, and the background.
-SAYS = {"colour": 0.5, "size": 0.2, "place": 0.25, "background": 0.3}
-#: Of a thing that stands alone people say more: factor on all four.
-ALONE = 2.0
+SAYS = {"colour": 0.65, "size": 0.2, "place": 0.25, "background": 0.3}
+#: Of a thing that stands alone people say more: factor on all four, so the colour is always said.
+ALONE = 2.5
 #: Captions of a scene: each has a wording of its own.
 WORDINGS = 5
 

@@ -25,7 +25,7 @@ class Recipe:
 
 
 RECIPES = {
-    "clip": Recipe(CLIP, CLIPConfig(), steps=520, lr=7e-4, warmup=100),
+    "clip": Recipe(CLIP, CLIPConfig(), steps=800, lr=7e-4, warmup=100),
 }
 
 
