@@ -23,10 +23,12 @@ def find(name_or_path):
     """The file or folder that is meant, downloaded if need be. Raises what `pretrained.load` says."""
     expect(isinstance(name_or_path, (str, Path)), "name_or_path", type(name_or_path).__name__, "a text or a path",
            TypeError)
-    path = Path(name_or_path)
+    path, name = Path(name_or_path), str(name_or_path)
+    expect(name, "name_or_path", "an empty text", "a file, a folder or a name")
     if path.exists():
         return path
-    name = str(name_or_path)
+    alike = [known for known in titles() if known != name and known.lower() == name.lower()]
+    expect(not alike, "name_or_path", repr(name), f"{' or '.join(alike)}, written so")
     for release in source("pretrained"):
         if name in release["files"]:
             return _file(release["folder"], **release["files"][name])

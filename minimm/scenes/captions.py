@@ -90,7 +90,8 @@ def things_text(mentions, relation=None):
     """The part of a caption that names its things: a listing, or a sentence with a relation."""
     if relation is None:
         return listing(mentions)
-    text = f"{phrase(mentions[0])} {relation[1]} {phrase(mentions[1])}"
+    comma = "," if mentions[0].place else ""  # "a cup at the top right, right of a star"
+    text = f"{phrase(mentions[0])}{comma} {relation[1]} {phrase(mentions[1])}"
     return f"{text}, with {listing(mentions[2:])}" if len(mentions) > 2 else text
 
 

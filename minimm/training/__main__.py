@@ -17,7 +17,9 @@ def main():
     parser.add_argument("--out", type=Path, default=Path("build/runs"), help="folder for the checkpoint")
     given = parser.parse_args()
     recipe = RECIPES[given.architecture]
-    steps = given.steps or recipe.steps
+    steps = recipe.steps if given.steps is None else given.steps
+    if steps < 1:
+        parser.error(f"argument --steps: expected at least 1, but got {steps}")
     path = given.out / f"{given.architecture}-seed{given.seed}-{steps}.pt"
     path.parent.mkdir(parents=True, exist_ok=True)
     settings = {"architecture": given.architecture, "seed": given.seed, **asdict(recipe), "steps": steps}
