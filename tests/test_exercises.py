@@ -1,6 +1,8 @@
 """The checks refuse what is wrong, accept what is right, survive everything, and give nothing away."""
 
 import functools
+import importlib
+import math
 import os
 import random
 import re
@@ -19,6 +21,7 @@ from minimm.exercises import _judge, check, hint, show_solution
 from minimm.exercises._exercise import furthest_row, lengths_in_words
 from minimm.exercises._judge import judge
 from minimm.exercises._registry import EXERCISES
+from minimm.objectives import contrastive
 
 NAMES = list(EXERCISES)
 
@@ -70,6 +73,11 @@ def loss_by_loop_in_float64(image, text, log_scale):
     return (sum(terms) / len(terms)).to(dtype)
 
 
+def one_way_by_exp(logits):
+    """Right, but in float32 the exp of a logit above 88 is infinite."""
+    return -(logits.exp().diagonal() / logits.exp().sum(dim=1)).log().mean()
+
+
 def both_ways(logits):
     return (one_way(logits) + one_way(logits.T)) / 2
 
@@ -87,6 +95,10 @@ def recall_by_loop(similarity, k):
 def recall_by_numpy(similarity, k):
     table = similarity.numpy()
     return np.float32(100 * np.mean([(row > row[n]).sum() < k for n, row in enumerate(table)]))
+
+
+def recall_as_an_array(similarity, k):
+    return np.asarray(recall_by_loop(similarity, k))  # 0-d
 
 
 def top(similarity, k, dim=1, largest=True):
@@ -125,7 +137,8 @@ def unit(x, dim=-1):
 RIGHT = {
     "unit_length": [unit_by_loop, unit_by_columns, lambda features: F.normalize(features.double(), dim=1).to(features)],
     "contrastive_loss": [loss_by_einsum, loss_by_loop_in_float64, lambda i, t, s: both_ways(clip_logits(i, t, s))],
-    "recall_at_k": [recall_by_topk, recall_by_loop, recall_by_numpy],
+    "recall_at_k": [recall_by_topk, recall_by_loop, recall_by_numpy, recall_as_an_array,
+                    lambda s, k: np.float64(recall_by_loop(s, k))],
     "zero_shot_classifier": [classifier_by_loop, classifier_by_einsum, lambda f: unit(unit(f).sum(dim=1))],
 }
 
@@ -158,6 +171,18 @@ WRONG = {
         "image to text": (lambda i, t, s: one_way(clip_logits(i, t, s)), "only one direction"),
         "text to image": (lambda i, t, s: one_way(clip_logits(t, i, s)), "only one direction"),
         "same twice": (lambda i, t, s: (one_way(clip_logits(i, t, s)) + one_way(clip_logits(i, t, s))) / 2, "same one twice"),
+        "a + b / 2": (
+            lambda i, t, s: one_way(clip_logits(i, t, s)) + one_way(clip_logits(t, i, s)) / 2, "parentheses.*only b",
+        ),
+        "a / 2 + b": (
+            lambda i, t, s: one_way(clip_logits(i, t, s)) / 2 + one_way(clip_logits(t, i, s)), "parentheses.*only a",
+        ),
+        "images with images": (lambda i, t, s: both_ways(clip_logits(i, i, s)), "compared with the images"),
+        "texts with texts": (lambda i, t, s: both_ways(clip_logits(t, t, s)), "compared with the texts"),
+        "exp overflows": (
+            lambda i, t, s: (one_way_by_exp(clip_logits(i, t, s)) + one_way_by_exp(clip_logits(t, i, s))) / 2,
+            "scale of 100.*finite.*range of float32",
+        ),
         "sum of both": (lambda i, t, s: 2 * both_ways(clip_logits(i, t, s)), "added"),
         "no exp": (lambda i, t, s: both_ways(s * unit(i) @ unit(t).T), "without exp"),
         "divided": (lambda i, t, s: both_ways(unit(i) @ unit(t).T / s.exp()), "divided by the scale"),
@@ -204,6 +229,13 @@ WRONG = {
         "divided by captions": (lambda s, k: recall_by_loop(s, k) * len(s) / s.shape[1], "number of captions"),
         "precision": (lambda s, k: recall_by_loop(s, k) / k, "precision"),
         "misses": (lambda s, k: 100 - recall_by_loop(s, k), "misses"),
+        "argsort's diagonal": (
+            lambda s, k: 100 * (s.argsort(dim=1, descending=True).diagonal() < k).double().mean(), "not caption n's place",
+        ),
+        "int": (lambda s, k: int(recall_by_loop(s, k)), "cut to a whole number"),
+        "int of the fraction": (lambda s, k: 100 * int(recall_by_loop(s, k) / 100), "fraction cut"),
+        "rounded": (lambda s, k: round(recall_by_loop(s, k)), "rounded"),
+        "constant": (lambda s, k: 0.0, "a constant"),
         "per image": (lambda s, k: 100.0 * (top(s, k) == torch.arange(len(s))[:, None]).any(1), "shape"),
         "bool": (lambda s, k: recall_by_loop(s, k) > 50, "bool"),
         "string": (lambda s, k: f"{recall_by_loop(s, k)} %", "str"),
@@ -488,6 +520,7 @@ def test_constants_and_inputs_are_refused(name):
 def test_the_wrong_kind_of_result_is_named(name, change, word):
     verdict = judge(name, lambda *inputs: change(torch.as_tensor(solution(name)(*inputs))))
     assert verdict.status == "wrong" and re.search(word, verdict.message), verdict.message
+    assert "a constant" not in verdict.message  # NaN everywhere is not one
 
 
 @pytest.mark.parametrize("name", ["unit_length", "contrastive_loss", "zero_shot_classifier"])
@@ -498,7 +531,7 @@ def test_the_wrong_dtype_is_named(name, dtype):
 
 
 def from_the_library(features):
-    return furthest_row(features, features)
+    return furthest_row(features.numpy(), features.numpy())
 
 
 def helper_from_the_library(features):
@@ -515,6 +548,86 @@ def through_the_package(features):
     return minimm.exercises._exercise.lengths_in_words(features)
 
 
+def imports_the_package(features):
+    import minimm as m
+
+    return m.objectives.contrastive.unit_length(features)
+
+
+def imports_a_part(features):
+    from minimm import objectives
+
+    return objectives.contrastive.unit_length(features)
+
+
+def imports_by_name(features):
+    return importlib.import_module("minimm.objectives.contrastive").unit_length(features)
+
+
+def among_the_modules(features):
+    return sys.modules["minimm.objectives.contrastive"].unit_length(features)
+
+
+def by_the_expected_values(features):
+    return torch.from_numpy(EXERCISES["unit_length"].expected(features.numpy()))
+
+
+def in_a_closure():
+    function = contrastive.unit_length
+    return lambda features: function(features)
+
+
+class Holder:
+    function = staticmethod(contrastive.unit_length)
+
+    def __call__(self, features):
+        return self.function(features)
+
+    def method(self, features):
+        return self.function(features)
+
+
+TABLE = {"list": [contrastive.unit_length], "partial": functools.partial(contrastive.unit_length)}
+
+
+@pytest.mark.parametrize("student", [
+    imports_the_package, imports_a_part, imports_by_name, among_the_modules, by_the_expected_values, in_a_closure(),
+    Holder(), Holder().method, functools.partial(lambda function, x: function(x), contrastive.unit_length),
+    functools.partial(contrastive.unit_length), torch.no_grad()(contrastive.unit_length), contrastive.unit_length,
+    lambda features, function=contrastive.unit_length: function(features),
+    lambda features: TABLE["list"][0](features), lambda features: TABLE["partial"](features),
+    lambda features: eval("contrastive.unit_length(features)", {**globals(), "features": features}),
+    lambda features: contrastive.unit_length(features) / 0,
+])
+def test_the_library_is_found_behind_whatever_it_is_reached_through(student):
+    verdict = judge("unit_length", student)
+    assert verdict.status == "wrong" and "minimm" in verdict.message and "Write" in verdict.message
+
+
+def test_the_readers_own_helpers_are_no_library():
+    import einops
+
+    helpers = {"length": lambda row: math.sqrt(einops.reduce(row.double() ** 2, "d -> ", "sum"))}
+
+    def student(features, helper=helpers["length"]):
+        minimm.device(), print("in between")
+        return torch.stack([row / np.float64(helper(row)) for row in features]).to(features.dtype)
+
+    assert judge("unit_length", student).status == "right"
+
+
+def test_the_judge_leaves_the_readers_profiler_alone():
+    def profile(*_):
+        pass
+
+    sys.setprofile(profile)
+    try:
+        assert judge("unit_length", unit_by_loop).status == "right"
+        assert sys.getprofile() is profile
+    finally:
+        sys.setprofile(None)
+
+
 @pytest.mark.parametrize("student", [
     furthest_row, functools.partial(furthest_row), from_the_library, helper_from_the_library,
     imports_from_the_library, through_the_package, lambda features: lengths_in_words(features),
@@ -526,8 +639,6 @@ def test_the_librarys_own_functions_are_refused(student):
 
 
 def test_the_librarys_own_loss_is_refused():
-    from minimm.objectives import contrastive
-
     ours = [x for x in vars(contrastive).values() if callable(x) and getattr(x, "__module__", "") == contrastive.__name__]
     assert ours
     for function in ours:
@@ -554,6 +665,34 @@ def test_a_module_or_a_method_is_judged_as_well():
     assert judge("unit_length", Unit().forward).status == "right"
 
 
+def norm_over(features, dim):
+    return features / features.norm(dim=dim, keepdim=True)
+
+
+@torch.no_grad()
+def without_gradient(features):
+    return norm_over(features, 1)
+
+
+@functools.wraps(F.normalize)
+def under_another_name(features):
+    return norm_over(features, 1)
+
+
+@pytest.mark.parametrize("student", [
+    functools.partial(norm_over, dim=1), functools.partial(functools.partial(norm_over), dim=1), without_gradient,
+    under_another_name, torch.inference_mode()(without_gradient), torch.compile(unit_by_columns, backend="eager"),
+])
+def test_a_partial_or_decorated_function_is_judged_as_it_is(student):
+    verdict = judge("unit_length", student)
+    assert verdict.status == "right", verdict.message
+
+
+def test_an_exception_in_a_decorated_function_is_told_with_its_line():
+    verdict = judge("unit_length", torch.no_grad()(helper_that_fails))
+    assert "return tensor.reshape(999, 999)" in verdict.message
+
+
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_the_readers_gradient_mode_does_not_matter(mode):
     with mode():
@@ -571,6 +710,19 @@ def test_random_state_is_left_alone():
     assert judge("unit_length", student).status == "right"
     assert torch.equal(torch.rand(3), expected[0])
     assert np.array_equal(np.random.rand(3), expected[1]) and random.random() == expected[2]
+
+
+def test_the_default_dtype_is_left_alone():
+    def student(features):
+        torch.set_default_dtype(torch.float64)
+        return unit_by_loop(features)
+
+    before = torch.get_default_dtype()
+    try:
+        assert judge("unit_length", student).status == "right"
+        assert torch.get_default_dtype() == before
+    finally:
+        torch.set_default_dtype(before)
 
 
 def test_what_a_function_prints_is_kept_short(capsys):

@@ -11,11 +11,13 @@ class Case:
     """One input to try the reader's function on.
 
     `inputs` maps the arguments' names, in order, to numpy arrays (given to the function as tensors) or plain numbers.
-    Each case runs in float32 and in float64. `about` says what is special about it, if anything.
+    Each case runs in float32 and in float64. `about` says what is special about it, if anything; `not_finite` what may
+    have gone wrong when NaN or infinity comes.
     """
 
     inputs: dict
     about: str = ""
+    not_finite: str = "Was something divided by zero, or its log taken?"
 
 
 @dataclass(frozen=True)

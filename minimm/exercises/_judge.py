@@ -3,7 +3,6 @@
 import builtins
 import contextlib
 import ctypes
-import dis
 import functools
 import io
 import itertools
@@ -49,13 +48,14 @@ class _Call:
     problem: BaseException | None = None
     timed_out: bool = False
     stopped: bool = True
+    borrowed: str = ""  # the first of minimm's functions that ran in it
 
 
 def judge(name, student=MISSING):
     """The `Verdict` on `student`, a function that should solve the exercise `name`.
 
-    Whatever the function does (raise, exit, loop, print, change its inputs) stays inside; random state is put back.
-    Raises TypeError or ValueError only for a wrong `name`.
+    Whatever the function does (raise, exit, loop, print, change its inputs) stays inside; random state and torch's
+    default dtype are put back. Raises TypeError or ValueError only for a wrong `name`.
     """
     exercise = find(name)
     if student is MISSING:
@@ -65,18 +65,14 @@ def judge(name, student=MISSING):
             "error",
             f"expected your function itself, without calling it, as in check.{name}({name}); got {_kind(student)}.",
         )
-    while isinstance(student, functools.partial):
-        student = student.func
-    home = _home(student)
+    origin = _origin(student)
+    home = _home(origin)
     if home in LIBRARIES:
-        label = getattr(student, "__name__", type(student).__name__)
+        label = getattr(origin, "__name__", type(origin).__name__)
         return Verdict("wrong", f"{label} comes from {home}. Write the function yourself.")
-    borrowed = _borrowed(student)
-    if borrowed:
-        return Verdict("wrong", f"your function uses {borrowed}. Write that part yourself.")
 
     printed = _Printed()
-    with _random_state_kept(), _no_way_out(), contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+    with _settings_kept(), _no_way_out(), contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         # The reader may call from inside no_grad or inference_mode; a loss must show its gradient all the same.
         with torch.inference_mode(False), torch.enable_grad():
             verdict = _judge_cases(exercise, student)
@@ -91,6 +87,7 @@ def _judge_cases(exercise, student):
     deadline = time.monotonic() + TIME_LIMIT
     wrong = None  # the first wrong case; the others then only help to recognise the slip
     results = []  # (inputs, what came) of every case that gave the wrong numbers
+    values = []  # what came in every case
     count = 0
     for case, dtype in itertools.product(exercise.cases(), TOLERANCE):
         count += 1
@@ -101,7 +98,9 @@ def _judge_cases(exercise, student):
         where = f"case {count} ({_describe(tensors, dtype)}{'; ' + case.about if case.about else ''})"
 
         call = _call(student, list(given.values()), deadline - time.monotonic())
-        broken = _broken(exercise, student, call, where)
+        if call.borrowed:
+            return Verdict("wrong", f"your function uses {call.borrowed}. Write that part yourself.")
+        broken = _broken(student, call, where)
         if broken is not None:
             if wrong is None:
                 return broken
@@ -109,21 +108,26 @@ def _judge_cases(exercise, student):
 
         arrays = {name: _exact(value) for name, value in tensors.items()}
         expected = np.asarray(exercise.expected(**arrays))
-        fault = _changed(given, tensors) or _fault(exercise, call.value, expected, dtype, arrays, leaves)
+        value = call.value
+        if exercise.plain_number and isinstance(value, np.ndarray):
+            value = value[()]  # a 0-d array is as good as its number
+        fault = _changed(given, tensors) or _fault(exercise, case, value, expected, dtype, arrays, leaves)
+        came = _array(value)
+        if came is not None:
+            values.append(came)
         if fault:
             wrong = wrong or f"wrong in {where}: {fault}"
-            came = _array(call.value)
             if came is not None and not _close(came, expected, dtype):
                 results.append((arrays, came, dtype))
             elif not results:
                 break  # the first fault is not one of numbers: no slip to look for
     if wrong is None:
         return Verdict("right", f"right, in all {count} cases. Did you know? {exercise.fact}")
-    slip = _slip(exercise, results)
+    slip = _constant(values) or _slip(exercise, results)
     return Verdict("wrong", f"{wrong} Likely slip: {slip}" if slip else wrong)
 
 
-def _broken(exercise, student, call, where):
+def _broken(student, call, where):
     """The verdict when the call gave no result to compare, else None."""
     if call.timed_out:
         stuck = "" if call.stopped else " It could not be stopped: restart the kernel if the computer stays busy."
@@ -139,7 +143,7 @@ def _broken(exercise, student, call, where):
         return Verdict("error", f"{where}: your function tried to end the program ({kind}). Let it return a result.")
     if call.problem is not None:
         text = traceback.format_exception_only(type(call.problem), call.problem)[-1].strip()
-        line = _own_line(call.problem, student)
+        line = _own_line(call.problem, _origin(student))
         return Verdict("error", f"{where} stopped with {_shorten(text)}{line}")
     if call.value is None or call.value is Ellipsis or call.value is NotImplemented:
         return Verdict(
@@ -162,7 +166,7 @@ def _changed(given, tensors):
     return None
 
 
-def _fault(exercise, value, expected, dtype, arrays, leaves):
+def _fault(exercise, case, value, expected, dtype, arrays, leaves):
     """What is wrong with a result, in words, or None."""
     shape = f"{_shape(expected.shape)}{f' ({exercise.shape})' if exercise.shape else ''}"
     if not isinstance(value, torch.Tensor):
@@ -185,7 +189,7 @@ def _fault(exercise, value, expected, dtype, arrays, leaves):
     came = _array(value)
     if not np.isfinite(came).all():
         bad = "NaN" if np.isnan(came).any() else "infinity"
-        return f"the result must be finite; yours contains {bad}. Was something divided by zero, or its log taken?"
+        return f"the result must be finite; yours contains {bad}. {case.not_finite}"
     if not _close(came, expected, dtype):
         if np.abs(came - expected).max() < 1e-3 * max(1e-3, np.abs(expected).max()):
             return "close, but not equal. Is an epsilon too large, or is a part computed in a lower precision?"
@@ -226,6 +230,15 @@ def _slope(exercise, arrays, name, step=1e-5):
     return slope
 
 
+def _constant(values):
+    """Words for a function that gives one and the same number everywhere: a slip's number it meets only by chance."""
+    if len(values) > len(TOLERANCE):  # more than one case in its dtypes
+        found = np.unique(np.concatenate([came.ravel() for came in values]))
+        if len(found) == 1 and np.isfinite(found[0]):
+            return "a constant? The result was the same number in every case."
+    return None
+
+
 def _slip(exercise, results):
     """Words for the known slip that gives the numbers that came: in the first wrong case, and in at least half of all."""
     best, most = None, (len(results) - 1) / 2
@@ -247,8 +260,18 @@ def _call(student, arguments, seconds):
     """Call the function in a thread of its own, for at most `seconds`."""
     call = _Call()
 
+    # Every call is seen while it happens, however the function got hold of what it calls. This is against a shortcut,
+    # not against a will: code copied from minimm or taken from `show_solution`, threads of the function's own, and
+    # what torch.compile inlines go unseen. Ours are only the modules below minimm: minimm.device() is no help.
+    def note(frame, event, _):
+        if event == "call" and not call.borrowed:
+            module = str(frame.f_globals.get("__name__"))
+            if module.startswith("minimm.") and module != __name__:  # this module takes what is printed
+                call.borrowed = f"{module}.{frame.f_code.co_name}".removesuffix(".<module>")
+
     def work():
         try:
+            sys.setprofile(note)  # for this thread alone, and gone with it
             call.value = student(*arguments)
         except BaseException as problem:  # SystemExit and KeyboardInterrupt too: nothing may leave the thread
             call.problem = problem
@@ -279,6 +302,17 @@ def _stop(thread):
     return not thread.is_alive()
 
 
+def _origin(student):
+    """What was written: without the arguments of a `partial`, and without a library's decorator (torch.no_grad())."""
+    while True:
+        if isinstance(student, functools.partial):
+            student = student.func
+        elif _home(student) in LIBRARIES and hasattr(student, "__wrapped__"):
+            student = student.__wrapped__
+        else:
+            return student
+
+
 def _home(student):
     """The package in which a callable was written."""
     if isinstance(student, types.FunctionType):  # its globals tell the truth even under functools.wraps
@@ -286,38 +320,6 @@ def _home(student):
     else:
         module = getattr(student, "__module__", None) or type(student).__module__
     return str(module).split(".")[0]
-
-
-def _borrowed(student):
-    """The name of something written in minimm that a reader's function, or a helper of theirs, refers to; else ""."""
-    queue, seen = [student], []
-    while queue:
-        function = queue.pop()
-        if not isinstance(function, types.FunctionType) or function in seen:
-            continue
-        if function.__globals__ is not student.__globals__:
-            continue  # not the reader's own
-        seen.append(function)
-        codes = [function.__code__]
-        for code in codes:
-            codes += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
-            for step in dis.get_instructions(code):
-                if step.opname == "IMPORT_NAME" and step.argval.startswith("minimm."):
-                    return step.argval
-                if step.opname == "LOAD_GLOBAL":
-                    thing = function.__globals__.get(step.argval)
-                    if _is_ours(thing, code):
-                        return f"minimm's {step.argval}"
-                    queue.append(thing)
-    return ""
-
-
-def _is_ours(thing, code):
-    """Whether `thing`, used in `code`, is a function, class or module below minimm."""
-    if isinstance(thing, types.ModuleType):
-        below = any(f"minimm.{name}" in sys.modules for name in code.co_names)
-        return thing.__name__.startswith("minimm.") or (thing.__name__ == "minimm" and below)
-    return isinstance(thing, (types.FunctionType, type)) and str(thing.__module__).startswith("minimm.")
 
 
 def _own_line(problem, student):
@@ -360,14 +362,16 @@ def _no_way_out():
 
 
 @contextlib.contextmanager
-def _random_state_kept():
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+def _settings_kept():
+    """Random state and torch's default dtype are put back."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state(), torch.get_default_dtype()
     try:
         yield
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])
         torch.set_rng_state(states[2])
+        torch.set_default_dtype(states[3])
 
 
 def _tensor(value, dtype):

@@ -5,12 +5,12 @@ import numpy as np
 from ._exercise import Case, Exercise
 
 
-def _pairs(seed, b, d, log_scale):
+def _pairs(seed, b, d, log_scale, agreement=0.7):
     """Features of b pairs that agree a little, in lengths that differ from row to row."""
     rng = np.random.default_rng(seed)
-    shared = rng.normal(size=(b, d))
-    image = (0.7 * shared + rng.normal(size=(b, d))) * rng.uniform(0.5, 4, size=(b, 1))
-    text = (0.7 * shared + rng.normal(size=(b, d))) * rng.uniform(0.5, 4, size=(b, 1))
+    shared = agreement * rng.normal(size=(b, d))
+    image = (shared + rng.normal(size=(b, d))) * rng.uniform(0.5, 4, size=(b, 1))
+    text = (shared + rng.normal(size=(b, d))) * rng.uniform(0.5, 4, size=(b, 1))
     return {"image_features": image, "text_features": text, "log_scale": np.array(log_scale)}
 
 
@@ -29,6 +29,8 @@ def _cases():
         Case({**first, "image_features": 10 * image}, "case 1 with longer image features; only directions count"),
         Case({"image_features": same, "text_features": same, "log_scale": np.array(2.0)},
              "all features identical, so that every match is a guess among the batch"),
+        Case(_pairs(10, 6, 5, np.log(100), agreement=3), "a scale of 100, as high as CLIP lets it grow",
+             "Has exp left the range of float32? cross_entropy and log_softmax subtract the largest logit first."),
     ]
 
 
@@ -133,6 +135,14 @@ def contrastive_loss(image_features, text_features, log_scale):
         (_ONE_WAY.format("image to text"), _from_logits(_one_way)),
         (_ONE_WAY.format("text to image"), _from_logits(lambda logits: _one_way(logits.T))),
         ("the two directions added instead of averaged?", _from_logits(lambda logits: 2 * _both_ways(logits))),
+        ("parentheses missing? a + b / 2 halves only b.",
+         _from_logits(lambda logits: _one_way(logits) + _one_way(logits.T) / 2)),
+        ("parentheses missing? a / 2 + b halves only a.",
+         _from_logits(lambda logits: _one_way(logits) / 2 + _one_way(logits.T))),
+        ("every image compared with the images instead of the texts?",
+         _from_features(lambda image, text, s: _logits(image, image, s))),
+        ("every text compared with the texts instead of the images?",
+         _from_features(lambda image, text, s: _logits(text, text, s))),
         ("log_scale used as it is, without exp?", _from_features(lambda image, text, s: s * _unit(image) @ _unit(text).T)),
         ("divided by the scale instead of multiplied, as if it were a temperature?",
          _from_features(lambda image, text, s: np.exp(-s) * _unit(image) @ _unit(text).T)),
