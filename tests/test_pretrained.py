@@ -1438,6 +1438,10 @@ def test_one_file_of_a_tar_archive(cache, no_network):
 def test_neither_a_file_nor_a_name(name, cache):
     with pytest.raises(FileNotFoundError, match="neither a file or folder that is there, nor .*ViT-B/32.*ALBEF.pth"):
         pretrained.load(name)
+    with pytest.raises(ValueError, match="name_or_path: expected a file, a folder or a name"):
+        pretrained.load("")
+    with pytest.raises(ValueError, match="expected ViT-B/32, written so, but got 'vit-b/32'"):
+        pretrained.load("vit-b/32")
     with pytest.raises(TypeError, match="name_or_path"):
         pretrained.load(5)
 

@@ -192,3 +192,13 @@ def test_cuda_run_is_repeatable():
     for model in (first, second):
         fit(model, scenes.Batches(scenes.load("test", 64), 8, device="cuda"), 5, warmup=2)
     assert same(first, second)
+
+
+@pytest.mark.parametrize("steps", ["0", "-1"])
+def test_a_run_of_no_steps_is_refused(steps, monkeypatch, capsys):
+    from minimm.training import __main__ as command
+
+    monkeypatch.setattr("sys.argv", ["minimm.training", "clip", "--steps", steps])
+    with pytest.raises(SystemExit):
+        command.main()
+    assert f"--steps: expected at least 1, but got {steps}" in capsys.readouterr().err
