@@ -39,25 +39,25 @@ def joint(model, picture, ids, number=0):
 
 @joint.register(CLIP)
 @joint.register(VSE)
-def _(model, picture, ids, number=0):
+def two_towers(model, picture, ids, number=0):
     image, text = unit_length(model.encode_image(picture["images"])), unit_length(model.encode_text(ids))
     expect(len(image) == len(text), "ids", f"{len(text)} texts for {len(image)} pictures", "one for each")
     return torch.cat([image, text, image * text], dim=-1)
 
 
 @joint.register(ViLBERT)
-def _(model, picture, ids, number=0):
+def vilbert_joint(model, picture, ids, number=0):
     names = ("regions", "boxes", "region_mask", "sizes")
     return model(ids=ids, **{name: picture[name] for name in names if name in picture}).fused
 
 
 @joint.register(ViLTEncoder)
-def _(model, picture, ids, number=0):
+def vilt_joint(model, picture, ids, number=0):
     return model(picture["images"], ids, picture.get("sizes"), modality=1 + number).pooled
 
 
 @joint.register(Body)
-def _(model, picture, ids, number=0):
+def albef_joint(model, picture, ids, number=0):
     return model.fused(ids, ids != model.config.pad_id, model.vision(picture["images"]))[:, 0]
 
 
