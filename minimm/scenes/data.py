@@ -74,6 +74,10 @@ class Scenes:
         """All pictures, normalised: `b c h w`."""
         return normalise(self.pictures, dtype)
 
+    def see(self, index):
+        """What a model sees of some scenes, by their numbers within the data: {"images": `b c h w`, normalised}."""
+        return {"images": normalise(self.pictures[index])}
+
     def tokens(self, caption=0):
         """The ids of one caption a scene: tensor `b l`."""
         return tokenizer.pad([tokenizer.encode(of_scene[caption].text) for of_scene in self.captions])
@@ -118,30 +122,52 @@ def load(split="train", number=None, seed=0):
     return Scenes(split, seed, range(number), scenes, pictures)
 
 
+class Steps:
+    """Which items are in the batch of a step: every epoch goes through all of them in a new order. The last ones of an
+    epoch that do not fill a batch are left out.
+
+    number: of items; order: function of the epoch, all items in their order. Raises ValueError if the size is not
+    between 1 and that number.
+    """
+
+    def __init__(self, number, size, order):
+        expect(0 < size <= number, "size", size, f"1 to {number}, as many as there are")
+        self.size, self.an_epoch, self.order = size, number // size, order
+        self._epoch, self._items = None, None
+
+    def __call__(self, step):
+        epoch, at = divmod(step, self.an_epoch)
+        if epoch != self._epoch:
+            self._epoch, self._items = epoch, self.order(epoch)
+        return self._items[at * self.size:(at + 1) * self.size]
+
+
 class Batches:
     """Batches of pairs, as a function of the number of the step: `batches(0)`, `batches(1)`, ...
 
     Every epoch goes through all scenes in a new order and takes one of their captions by chance. A batch depends on
     the seed and the step alone, so that a run can go on where it stopped. The last scenes of an epoch that do not
     fill a batch are left out. Raises ValueError if the size is not between 1 and the number of scenes.
+
+    see: function of numbers of scenes within the data, `b` of int64: a mapping of tensors, what the model sees of them;
+    default: their pictures.
     """
 
-    def __init__(self, data, size=128, seed=0, device=None):
-        expect(0 < size <= len(data), "size", size, f"1 to {len(data)}, the number of scenes")
-        self.data, self.size, self.seed, self.device = data, size, seed, device
-        self._epoch, self._order = None, None
+    def __init__(self, data, size=128, seed=0, device=None, see=None):
+        self.data, self.seed, self.device, self.see = data, seed, device, see or data.see
+        self.steps = Steps(len(data), size, self.order)
+
+    def order(self, epoch):
+        """(scene, which of its captions) of an epoch, in their order."""
+        random = stream("batches", self.seed, epoch)
+        order = shuffled(random, range(len(self.data)))
+        return [(i, int(random() * len(self.data.ids[i]))) for i in order]
 
     def __call__(self, step):
-        """{"images": `b c h w` normalised, "ids": `b l`, "index": `b` numbers of the scenes within the data}."""
-        a_epoch = len(self.data) // self.size
-        epoch, at = divmod(step, a_epoch)
-        if epoch != self._epoch:
-            random = stream("batches", self.seed, epoch)
-            order = shuffled(random, range(len(self.data)))
-            self._epoch = epoch
-            self._order = [(i, int(random() * len(self.data.ids[i]))) for i in order]
-        chosen = self._order[at * self.size:(at + 1) * self.size]
+        """{"images": `b c h w` normalised (or what `see` gives), "ids": `b l`, "index": `b` numbers of the scenes within the
+        data}."""
+        chosen = self.steps(step)
         index = torch.tensor([i for i, _ in chosen])
-        batch = {"images": normalise(self.data.pictures[index]),
-                 "ids": tokenizer.pad([self.data.ids[i][k] for i, k in chosen]), "index": index}
+        ids = tokenizer.pad([self.data.ids[i][k] for i, k in chosen])
+        batch = {**self.see(index), "ids": ids, "index": index}
         return {name: t.to(self.device) for name, t in batch.items()} if self.device else batch
