@@ -55,9 +55,19 @@ class MaskedLanguageHead(nn.Module):
         return F.linear(self.ln(F.gelu(self.dense(x))), matrix, self.bias)
 
 
-def init_normal(module, std=0.02):
-    """BERT's start: matrices and tables N(0, std), biases 0, LayerNorms the identity. For `nn.Module.apply`."""
-    if isinstance(module, (nn.Linear, nn.Embedding)):
-        nn.init.normal_(module.weight, std=std)
-        if getattr(module, "bias", None) is not None:
-            nn.init.zeros_(module.bias)
+def init_normal(width=768):
+    """BERT's start, a function for `nn.Module.apply`: matrices and tables N(0, 0.02), biases 0, LayerNorms the identity.
+
+    width: of the model. 0.02 fits BERT's 768: there a matrix makes of unit inputs outputs of 0.55. A narrower model gets
+    the standard deviation that does the same, 0.02 sqrt(768 / width); with 0.02 itself the states of a width of 128
+    hardly depend on the words, and nothing is learnt for hundreds of steps.
+    """
+    std = 0.02 * (768 / width) ** 0.5
+
+    def start(module):
+        if isinstance(module, (nn.Linear, nn.Embedding)):
+            nn.init.normal_(module.weight, std=std)
+            if getattr(module, "bias", None) is not None:
+                nn.init.zeros_(module.bias)
+
+    return start

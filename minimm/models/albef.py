@@ -109,7 +109,7 @@ class Body(nn.Module):
         sizes = (c.vision_width, c.vision_layers, c.vision_heads, c.vision_hidden)
         self.vision = VisionTransformer(c.image, c.patch, *sizes, c.stem)
         self.text = TextTransformer(c, c.text_layers, c.fusion_layers, c.vision_width)
-        self.apply(init_normal)
+        self.apply(init_normal(c.text_width))
 
     def fused(self, ids, mask, image_states):
         """Text `b l` read with the states of a picture `b 1+n d`: `b l d`."""
@@ -126,7 +126,7 @@ class Encoders(Body):
         self.text_proj = nn.Linear(c.text_width, c.embed_dim)  # g_w
         self.mlm = None if c.index_targets else MaskedLanguageHead(c.vocab, c.text_width)
         for head in filter(None, (self.image_proj, self.text_proj, self.mlm)):
-            head.apply(init_normal)
+            head.apply(init_normal(c.text_width))
 
     def image(self, images):
         """`b 3 h w -> (b 1+n d, b e)`: states, and the class token in the common space, of length 1."""
@@ -176,7 +176,7 @@ class ALBEF(Distilling):
         super().__init__(Encoders(config), config.momentum, config.alpha, config.alpha_steps)
         c = self.config = config
         self.itm = nn.Linear(c.text_width, 2)
-        init_normal(self.itm)
+        self.itm.apply(init_normal())
         self.temperature = nn.Parameter(torch.tensor(c.temperature))  # learnt itself, not its logarithm as in CLIP
         self.image_queue, self.text_queue = Queue(random_keys(c.embed_dim, c.queue)), Queue(random_keys(c.embed_dim, c.queue))
         if c.index_targets:

@@ -96,7 +96,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.backbone = backbone
         width = self.pictures * joint_width(backbone)
-        self.head = head(width, hidden or width, classes).apply(init_normal)
+        self.head = head(width, hidden or width, classes).apply(init_normal())
 
     def vector(self, batch):
         return joint(self.backbone, batch, batch["ids"])
@@ -135,7 +135,7 @@ class Choices(nn.Module):
     def __init__(self, backbone):
         super().__init__()
         self.backbone = backbone
-        self.head = nn.Linear(joint_width(backbone), 1).apply(init_normal)
+        self.head = nn.Linear(joint_width(backbone), 1).apply(init_normal())
 
     def forward(self, batch):
         """Scores `b c`."""
@@ -171,7 +171,7 @@ class PairBody(Body):
     def __init__(self, config):
         super().__init__(config)
         text = TextTransformer(config, config.text_layers, 2 * config.fusion_layers, config.vision_width)
-        self.text = text.apply(init_normal)
+        self.text = text.apply(init_normal(config.text_width))
         for first, second in zip(self.text.fusion[::2], self.text.fusion[1::2]):
             second.xattn.k, second.xattn.v = first.xattn.k, first.xattn.v
 
@@ -207,8 +207,8 @@ class Answerer(nn.Module):
         super().__init__()
         self.config = config
         self.body = Body(config)
-        self.decoder = TextTransformer(config, 0, config.fusion_layers, config.text_width).apply(init_normal)
-        self.mlm = MaskedLanguageHead(config.vocab, config.text_width).apply(init_normal)
+        self.decoder = TextTransformer(config, 0, config.fusion_layers, config.text_width).apply(init_normal())
+        self.mlm = MaskedLanguageHead(config.vocab, config.text_width).apply(init_normal())
 
     def start_from(self, encoders):
         """Take the weights of pre-trained `Encoders`; the decoder starts from their fusion layers and their head. Raises
@@ -290,7 +290,7 @@ class ViLBERTTasks(nn.Module):
         self.match, self.entailment = nn.Linear(d, 1), nn.Linear(d, 3)
         self.region, self.word = nn.Linear(c.vision_width, 1), nn.Linear(c.text_width, 1)  # one score a region, a token
         for head in [head for name, head in self.named_children() if name != "backbone"]:
-            head.apply(init_normal)
+            head.apply(init_normal())
 
     def forward(self, picture, ids, **task):
         """Scores by task: vqa, gqa `b c`, match `b 1`, entailment `b 3`, region `b r 1`, word `b l 1`."""

@@ -158,7 +158,7 @@ class ViLBERT(nn.Module):
         asked = c.region_classes if c.region_target == "classes" else c.region_features
         self.mrm = MaskedLanguageHead(asked, c.vision_width, vocab_matrix=True)  # as for words, with its own matrix
         self.rank = nn.Linear(c.co_width, 1) if c.retrieval else None
-        self.apply(init_normal)
+        self.apply(init_normal(c.text_width))
 
     def check(self, regions, boxes, region_mask=None, sizes=None):
         """Regions, from what `forward` takes. Raises what `objectives.regions.check_regions` raises."""

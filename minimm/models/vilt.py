@@ -95,7 +95,7 @@ class ViLTEncoder(nn.Module):
             PreNormBlock(d, c.heads, c.hidden, eps=1e-6, dropout=c.dropout) for _ in range(c.layers))
         self.ln_final = nn.LayerNorm(d, eps=1e-6)
         self.pooler = nn.Linear(d, d)
-        self.apply(init_normal)
+        self.apply(init_normal(d))
         with torch.no_grad():
             self.modality.weight[2:] = self.modality.weight[1]  # a second picture starts as if it were the first
 
@@ -195,8 +195,8 @@ class ViLT(nn.Module):
         self.encoder = ViLTEncoder(c)
         self.itm = nn.Linear(c.width, 2)
         self.mlm = MaskedLanguageHead(c.vocab, c.width, vocab_matrix=True)  # not tied to the word embedding
-        self.itm.apply(init_normal)
-        self.mlm.apply(init_normal)
+        self.itm.apply(init_normal())
+        self.mlm.apply(init_normal(c.width))
 
     def forward(self, images, ids, sizes=None):
         """Pairs: ViLTOutput. Arguments and errors as for `ViLTEncoder.forward`."""
@@ -268,7 +268,7 @@ class ViLTRetrieval(nn.Module):
         self.config, self.false_texts = config, false_texts
         self.encoder = ViLTEncoder(config)
         self.rank = nn.Linear(config.width, 1)
-        init_normal(self.rank)
+        self.rank.apply(init_normal())
         if pretrained is not None:
             take_weights(self.encoder, pretrained.encoder.state_dict(), "pretrained")
             take_weights(self.rank, {name: p[1:] for name, p in pretrained.itm.state_dict().items()}, "pretrained")
