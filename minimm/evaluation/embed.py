@@ -1,4 +1,6 @@
-"""Features of much data, in batches."""
+"""Features of much data, in batches, from a model in evaluation mode."""
+
+from contextlib import contextmanager
 
 import torch
 
@@ -13,3 +15,17 @@ def embed(function, inputs, size=250):
     """
     expect(len(inputs) > 0, "inputs", "none", "at least one")
     return torch.cat([function(inputs[i:i + size]) for i in range(0, len(inputs), size)])
+
+
+@contextmanager
+def evaluating(model):
+    """`with evaluating(model) as device:` the model is in evaluation mode, and behind it in its own again.
+
+    device: where its weights are.
+    """
+    training = model.training
+    model.eval()
+    try:
+        yield next(model.parameters()).device
+    finally:
+        model.train(training)

@@ -37,13 +37,8 @@ def recall(ranks):
     return Recall(*below, ranks.quantile(0.5).floor().item() + 1, ranks.mean().item() + 1)
 
 
-def ranks(similarity, image_of_text=None):
-    """(ranks of the best own sentence for every picture, ranks of the own picture for every sentence), from 0.
-
-    similarity `i t`; image_of_text `t`: the picture that each sentence belongs to (default: sentence k to picture k).
-    A wrong candidate that is as similar as the right one counts as ranked before it: a model that finds all pairs
-    equally good gets nothing. Raises ValueError if the shapes do not fit or a picture has no sentence.
-    """
+def belonging(similarity, image_of_text=None):
+    """(image_of_text `t`, which pairs belong together: `i t` of bool); arguments and errors as for `ranks`."""
     expect(similarity.ndim == 2 and similarity.numel() > 0, "similarity", f"shape {tuple(similarity.shape)}",
            "a matrix `i t`, not empty")
     expect(not similarity.isnan().any(), "similarity", "NaN", "numbers")
@@ -54,8 +49,19 @@ def ranks(similarity, image_of_text=None):
         image_of_text = torch.arange(texts)
     image_of_text = torch.as_tensor(image_of_text, device=similarity.device)
     expect(image_of_text.shape == (texts,), "image_of_text", f"shape {tuple(image_of_text.shape)}", f"({texts},)")
-    own = image_of_text == torch.arange(pictures, device=similarity.device)[:, None]  # i t
+    own = image_of_text == torch.arange(pictures, device=similarity.device)[:, None]
     expect(bool(own.any(1).all()), "image_of_text", "a picture without a sentence", "at least one for each")
+    return image_of_text, own
+
+
+def ranks(similarity, image_of_text=None):
+    """(ranks of the best own sentence for every picture, ranks of the own picture for every sentence), from 0.
+
+    similarity `i t`; image_of_text `t`: the picture that each sentence belongs to (default: sentence k to picture k).
+    A wrong candidate that is as similar as the right one counts as ranked before it: a model that finds all pairs
+    equally good gets nothing. Raises ValueError if the shapes do not fit or a picture has no sentence.
+    """
+    image_of_text, own = belonging(similarity, image_of_text)
     best = similarity.masked_fill(~own, float("-inf")).amax(1, keepdim=True)
     of_picture = ((similarity >= best) & ~own).sum(1)
     of_text = ((similarity >= similarity.gather(0, image_of_text[None])) & ~own).sum(0)

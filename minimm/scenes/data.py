@@ -164,8 +164,8 @@ class Batches:
         return [(i, int(random() * len(self.data.ids[i]))) for i in order]
 
     def __call__(self, step):
-        """{"images": `b c h w` normalised (or what `see` gives), "ids": `b l`, "index": `b` numbers of the scenes within the
-        data}."""
+        """{"images": `b c h w` normalised, or what `see` gives; "ids": `b l`; "index": `b` numbers of the scenes within
+        the data}."""
         chosen = self.steps(step)
         index = torch.tensor([i for i, _ in chosen])
         ids = tokenizer.pad([self.data.ids[i][k] for i, k in chosen])

@@ -15,12 +15,15 @@ import torch
 import torch.nn.functional as F
 
 from .._errors import expect
+from . import questions
 from .data import Steps
 from .questions import ANSWERS
-from .statements import LABELS
+from .statements import FORMS, LABELS
 from .tokenizer import tokenizer
 from .world import shuffled, stream
 
+#: Task -> kinds of its examples.
+KINDS = {"vqa": questions.KINDS, "entailment": LABELS, "pairs": FORMS, "why": ("answer", "rationale")}
 HIDE = (None, "picture", "text")
 #: ANSWERS as ids, [CLS] in front and [SEP] behind: `n a`.
 ANSWER_IDS = tokenizer(ANSWERS)
@@ -119,9 +122,9 @@ def to(batch, device):
 class TaskBatches:
     """Batches of the examples of a task, as a function of the step, like `Batches`.
 
-    Every epoch goes through all examples in a new order. Arguments as for `batch_of`; `as_scores` and `as_words` give the
-    answers of vqa the form that models learn. Raises ValueError for an unknown task or `hide`, and if the size is not
-    between 1 and the number of examples.
+    Every epoch goes through all examples in a new order. Arguments as for `batch_of`; `as_scores` and `as_words` give
+    the answers of vqa the form that models learn. Raises ValueError for an unknown task or `hide`, and if the size is
+    not between 1 and the number of examples.
     """
 
     def __init__(self, data, task, size, seed=0, device=None, see=None, hide=None):
