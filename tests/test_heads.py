@@ -144,6 +144,16 @@ def test_albef_pairs():
         assert other.abs().max() > 1e-3
 
 
+def test_both_layers_of_a_pair_start_as_the_one_that_they_stand_for():
+    torch.manual_seed(0)
+    body = ALBEF(replace(SMALL, fusion_layers=3)).online
+    pairs = heads.PairBody(body.config).start_from(body)
+    for number, layer in enumerate(body.text.fusion):
+        for twin in pairs.text.fusion[2 * number:2 * number + 2]:
+            for name, weight in layer.state_dict().items():
+                torch.testing.assert_close(twin.state_dict()[name], weight, rtol=0, atol=0)
+
+
 ANSWERS = torch.tensor([[1, 5, 2, 0], [1, 6, 7, 2], [1, 5, 8, 2], [1, 9, 2, 0], [1, 10, 2, 0]])
 
 

@@ -165,8 +165,8 @@ class Distilled(Distilling):
 
 
 class PairBody(Body):
-    """ALBEF's body for two pictures (section 5): every fusion layer twice, one for the left picture and one for the right;
-    both share the maps of keys and values."""
+    """ALBEF's body for two pictures (section 5): every fusion layer twice, for the left picture and for the right one; both
+    share the maps of keys and values."""
 
     def __init__(self, config):
         super().__init__(config)
@@ -177,11 +177,13 @@ class PairBody(Body):
 
     def start_from(self, body):
         """Take the weights of a pre-trained body: both layers of a pair start as the one that they stand for."""
-        weights = {name: w for name, w in body.state_dict().items() if name.startswith(("vision.", "text."))}
-        for name in [name for name in weights if name.startswith("text.fusion.")]:
-            number, rest = name.removeprefix("text.fusion.").split(".", 1)
-            weight = weights.pop(name)
-            weights |= {f"text.fusion.{2 * int(number) + twin}.{rest}": weight for twin in (0, 1)}
+        weights = {}
+        for name, weight in body.state_dict().items():
+            if name.startswith("text.fusion."):
+                _, _, number, rest = name.split(".", 3)
+                weights |= {f"text.fusion.{2 * int(number) + twin}.{rest}": weight for twin in (0, 1)}
+            elif name.startswith(("vision.", "text.")):
+                weights[name] = weight
         take_weights(self, weights, "body")
         return self
 
@@ -233,8 +235,7 @@ class Answerer(nn.Module):
         check_ids(answers, self.config.vocab, self.config.context, "answers")
         words, real = self.decoder.embed(answers), answers != self.config.pad_id
         expect(bool(real[:, 0].all()), "answers", "one that begins with padding", "answers that begin with [CLS]")
-        fused = self.decoder.fuse(words, real, states, mask, causal=True)
-        return self.mlm(fused, self.decoder.embed.tok.weight)
+        return self.mlm(self.decoder.fuse(words, real, states, mask, causal=True), self.decoder.embed.tok.weight)
 
 
 class ALBEFAnswers(Distilling):
