@@ -85,7 +85,7 @@ def test_batches_are_a_function_of_the_step(task, ids, pictures):
     # Every epoch all examples, in another order; another seed, another order.
     orders = [one.order(epoch) for epoch in (0, 1)] + [TaskBatches(DATA, task, 8, seed=4).order(0)]
     assert all(sorted(order) == sorted(all_of) for order in orders)
-    assert not orders[0] == orders[1] != orders[2] != orders[0]
+    assert orders[0] != orders[1] and orders[0] != orders[2]
 
 
 @pytest.mark.parametrize("task", TASKS)
