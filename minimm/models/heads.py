@@ -32,8 +32,7 @@ from .vse import VSE
 def joint(model, picture, ids, number=0):
     """One vector for a picture with a sentence, `b d`: where the heads start. number: 0, or 1 for a second picture.
 
-    Raises TypeError for a model that it does not know.
-    """
+    Raises TypeError for a model that it does not know."""
     raise TypeError(f"model: expected a CLIP, VSE, ViLBERT, ViLTEncoder or ALBEF Body, but got a {type(model).__name__}")
 
 
@@ -251,8 +250,8 @@ class ALBEFAnswers(Distilling):
         with torch.no_grad():
             self.update_momentum()
             teacher = self.said(self.momentum, batch, of)
-        labels = torch.where(answers == self.online.config.pad_id, IGNORE, answers)
-        of_answer = causal_cross_entropy(self.said(self.online, batch, of), labels, teacher, self.alpha())
+        labels, said = torch.where(answers == self.online.config.pad_id, IGNORE, answers), self.said(self.online, batch, of)
+        of_answer = causal_cross_entropy(said, labels, teacher, self.alpha())
         return {"answer": weighted_answers(of_answer, batch["weights"], len(batch["ids"]))}
 
     def said(self, net, batch, of):

@@ -1,32 +1,32 @@
-"""`python -m minimm.training clip`: train a model of the course by its recipe, resumable, into build/runs."""
+"""`python -m minimm.training albef --task vqa`: train a model of the course by its recipe, resumable, into build/runs.
+
+What it starts from is trained first, by its own recipe, unless it is there already.
+"""
 
 import argparse
-import json
-from dataclasses import asdict
 from pathlib import Path
 
-from .recipes import RECIPES, train
+from .recipes import RECIPES, TUNING, checkpoint_of, row, train
 
 
 def main():
     parser = argparse.ArgumentParser(prog="python -m minimm.training", description=__doc__)
-    parser.add_argument("architecture", choices=sorted(RECIPES))
+    tuned = tuple(f"-{task}" for task in TUNING)
+    parser.add_argument("architecture", choices=[name for name in RECIPES if not name.endswith(tuned)])
+    parser.add_argument("--task", choices=sorted(TUNING), help="fine-tune the pre-trained model for it")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, help="instead of the recipe's number")
     parser.add_argument("--minutes", type=float, help="stop after so many minutes of training; the next call goes on")
-    parser.add_argument("--out", type=Path, default=Path("build/runs"), help="folder for the checkpoint")
+    parser.add_argument("--out", type=Path, default=Path("build/runs"), help="folder for the checkpoints")
     given = parser.parse_args()
-    recipe = RECIPES[given.architecture]
-    steps = recipe.steps if given.steps is None else given.steps
-    if steps < 1:
-        parser.error(f"argument --steps: expected at least 1, but got {steps}")
-    path = given.out / f"{given.architecture}-seed{given.seed}-{steps}.pt"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    settings = {"architecture": given.architecture, "seed": given.seed, **asdict(recipe), "steps": steps}
-    settings["model"] = recipe.model.__name__
-    path.with_suffix(".json").write_text(json.dumps(settings, indent=1) + "\n")
-    _, run = train(given.architecture, given.seed, steps, checkpoint=path, minutes=given.minutes)
-    print(f"{run}. Checkpoint: {path}")
+    if given.steps is not None and given.steps < 1:
+        parser.error(f"argument --steps: expected at least 1, but got {given.steps}")
+    try:
+        name = row(given.architecture, given.task)
+    except ValueError as error:
+        parser.error(str(error))
+    _, run = train(name, given.seed, given.steps, folder=given.out, minutes=given.minutes)
+    print(f"{run}. Checkpoint: {checkpoint_of(given.out, name, given.seed, given.steps)}")
 
 
 if __name__ == "__main__":

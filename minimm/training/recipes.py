@@ -1,51 +1,183 @@
-"""The course's own runs, as data: one row an architecture."""
+"""The course's own runs, as data: a row for all that is trained, from a detector to the answering of questions.
 
-from dataclasses import dataclass, replace
+Some rows start from models of other rows, as the authors start from networks trained on ImageNet and from BERT: ALBEF
+and ViLT from a picture encoder that learnt labels, ViLBERT from a detector, every task from the pre-trained model.
+"""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Callable
 
 import torch
 
 from .. import device as best_device
 from .._errors import expect
+from .._paths import write_whole
+from ..models.albef import ALBEF, ALBEFConfig
 from ..models.clip import CLIP, CLIPConfig
-from ..scenes import Batches, load
+from ..models.detector import Detector, DetectorConfig
+from ..models.labelled import Labelled, LabelledConfig
+from ..models.vilbert import ViLBERT, ViLBERTConfig
+from ..models.vilt import ViLT, ViLTConfig
+from ..models.vse import VSE, VSEConfig
+from ..scenes import Batches, TaskBatches, load, tokenizer
+from ..scenes.detection import DetectionBatches
+from ..scenes.labels import LabelBatches
+from ..scenes.tasks import TASKS, as_scores, as_words
+from . import tuning
+from .hard import HardCaptions
 from .loop import fit
+from .regions import regions_of
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one model is trained on the scenes: steps of `batch` pairs, peak learning rate and the rest of `fit`."""
+    """How one model is trained on the scenes: `steps` batches of `batch` examples, peak learning rate and the rest of
+    `fit`.
 
-    model: type
-    config: object
+    make: the models of the rows `starts`, in their order -> the model. sees: what its batches hold: "labels", "boxes",
+    "captions", "hard captions" (with a caption of a picture that looks alike) or a task. form: what is made of a batch.
+    regions: pictures are seen as the regions that the course's detector finds.
+    """
+
+    make: Callable
     steps: int
     batch: int = 128
     lr: float = 1e-3
-    weight_decay: float = 0.1
-    warmup: int = 50
+    weight_decay: float = 0.02
+    warmup: int = 100
+    starts: tuple = ()
+    sees: str = "captions"
+    form: Callable | None = None
+    regions: bool = False
+    precision: str = "auto"
+
+
+#: The tokens that continue a word, for ViLT's whole-word masking.
+CONTINUES = torch.tensor([token.startswith("##") for token in tokenizer.vocabulary])
+#: ViLT's depth and its linear patches: the start of ViLT, which has nothing else between pixels and transformer.
+PATCHES = LabelledConfig(layers=ViLTConfig().layers, stem=False)
+
+
+def vilt(patches):
+    """A ViLT whose patches and blocks learnt labels."""
+    model = ViLT(ViLTConfig(), CONTINUES)
+    tuning.start_patches(model.encoder, patches.vision)
+    return model
+
+
+def albef(labelled):
+    """An ALBEF whose picture encoder, and the momentum copy of it, learnt labels."""
+    model = ALBEF(ALBEFConfig(momentum=tuning.MOMENTUM, alpha_steps=tuning.ALPHA_STEPS))
+    for encoders in (model.online, model.momentum):
+        encoders.vision.load_state_dict(labelled.vision.state_dict())
+    return model
 
 
 RECIPES = {
-    "clip": Recipe(CLIP, CLIPConfig(), steps=800, lr=7e-4, warmup=100),
+    "labels": Recipe(Labelled, steps=300, warmup=50, sees="labels"),
+    "labels-patches": Recipe(lambda: Labelled(PATCHES), steps=600, warmup=50, sees="labels"),
+    "detector": Recipe(lambda: Detector(DetectorConfig()), steps=800, batch=16, sees="boxes"),
+    "vse": Recipe(lambda: VSE(VSEConfig()), steps=1000),
+    "clip": Recipe(lambda: CLIP(CLIPConfig()), steps=800, lr=7e-4, weight_decay=0.1),
+    "vilbert": Recipe(lambda: ViLBERT(ViLBERTConfig()), steps=1500, regions=True),
+    "vilt": Recipe(vilt, steps=1000, starts=("labels-patches",)),
+    "albef": Recipe(albef, steps=1000, starts=("labels",)),
+}
+#: Task -> how all five are tuned for it: the same data and the same number of steps.
+TUNING = {
+    "retrieval": Recipe(None, steps=300, lr=3e-4),
+    "vqa": Recipe(None, steps=1000, lr=1e-3),
+    "entailment": Recipe(None, steps=600, lr=5e-4),
+    "pairs": Recipe(None, steps=800, lr=5e-4),
+    "why": Recipe(None, steps=600, batch=64, lr=5e-4),
 }
 
 
-def train(name, seed=0, steps=None, device=None, **options):
-    """Train a model of the course from scratch by its recipe: (model, Run).
+def _tuned(architecture, task, make):
+    sees, form = task, None
+    if task == "retrieval":  # ViLBERT's authors bring hard negatives
+        sees = "hard captions" if architecture == "vilbert" else "captions"
+    if task == "vqa":  # ALBEF says the answer, the others choose it from a list
+        form = as_words if architecture == "albef" else as_scores
+    return replace(TUNING[task], make=make, starts=(architecture,), sees=sees, form=form,
+                   regions=RECIPES[architecture].regions)
+
+
+RECIPES |= {f"{architecture}-{task}": _tuned(architecture, task, make)
+            for architecture, heads in tuning.HEADS.items() for task, make in heads.items()}
+
+
+def row(architecture, task=None):
+    """The name of a row of RECIPES. Raises ValueError, saying what there is, for an architecture or a task without one."""
+    expect(architecture in RECIPES, "architecture", repr(architecture), f"one of {', '.join(RECIPES)}")
+    if task is None:
+        return architecture
+    tasks = [t for t in TUNING if f"{architecture}-{t}" in RECIPES]
+    expect(task in tasks, "task", repr(task), f"for {architecture} one of {', '.join(tasks)}" if tasks else "none")
+    return f"{architecture}-{task}"
+
+
+def regions(data, device=None, folder=None):
+    """The regions of `data` for ViLBERT. As with the authors there is one detector for all runs: that of seed 0."""
+    return regions_of(data, train("detector", 0, device=device, folder=folder)[0])
+
+
+def batches(recipe, data, seed=0, device=None, found=None):
+    """What a recipe trains on, as a function of the step. found: the regions of the data, if it wants them."""
+    see = found and found.see
+    if recipe.sees == "labels":
+        made = LabelBatches(data, recipe.batch, seed, device)
+    elif recipe.sees == "boxes":
+        made = DetectionBatches(data, recipe.batch, seed, device)
+    elif recipe.sees in TASKS:
+        made = TaskBatches(data, recipe.sees, recipe.batch, seed, device, see)
+    else:
+        made = Batches(data, recipe.batch, seed, device, see)
+        if recipe.sees == "hard captions":
+            made = HardCaptions(made, found.tensors["regions"], found.tensors["region_mask"])
+    return made if recipe.form is None else lambda step: recipe.form(made(step))
+
+
+def settings(name, seed, steps=None):
+    """A row as plain values, with its seed: what is written beside its weights."""
+    recipe = RECIPES[name]
+    told = {"name": name, "seed": seed, **asdict(recipe), "steps": steps or recipe.steps}
+    del told["make"]
+    return {**told, "form": recipe.form and recipe.form.__name__}
+
+
+def checkpoint_of(folder, name, seed, steps=None):
+    """Where a run keeps its checkpoint."""
+    return Path(folder) / f"{name}-seed{seed}-{steps or RECIPES[name].steps}.pt"
+
+
+def train(name, seed=0, steps=None, device=None, folder=None, **options):
+    """Train a model of the course by its recipe, and first what it starts from: (model, Run).
 
     name: a key of RECIPES; seed: of the weights, the order of the scenes and the choice of captions; steps: instead of
-    the recipe's; options: passed on to `fit`. Raises ValueError for an unknown name.
+    the recipe's; folder: where every run keeps its checkpoint, with its settings beside it, and goes on from there;
+    options: passed on to `fit`, for this run alone. Raises ValueError for an unknown name.
     """
     expect(name in RECIPES, "name", repr(name), f"one of {', '.join(RECIPES)}")
     recipe = RECIPES[name]
+    device = device or best_device()
+    starts = [train(start, seed, device=device, folder=folder)[0].cpu() for start in recipe.starts]
     if steps is not None:
         recipe = replace(recipe, steps=steps, warmup=min(recipe.warmup, steps))
-    device = device or best_device()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = recipe.model(recipe.config)
+        model = recipe.make(*starts)
     # Convolutions on a CPU are faster with the channels last.
     model = model.to(device, memory_format=torch.channels_last)
-    batches = Batches(load("train"), recipe.batch, seed, device)
-    run = fit(model, batches, recipe.steps, lr=recipe.lr, weight_decay=recipe.weight_decay, warmup=recipe.warmup,
-              seed=seed, **options)
+    data = load("train")
+    if folder is not None:
+        options["checkpoint"] = checkpoint_of(folder, name, seed, steps)
+        text = json.dumps(settings(name, seed, steps), indent=1) + "\n"
+        write_whole(options["checkpoint"].with_suffix(".json"), lambda file: file.write(text.encode()))
+    found = regions(data, device, folder) if recipe.regions else None
+    of_step = batches(recipe, data, seed, device, found)
+    run = fit(model, of_step, recipe.steps, lr=recipe.lr, weight_decay=recipe.weight_decay, warmup=recipe.warmup,
+              seed=seed, **{"precision": recipe.precision, **options})
     return model.eval(), run
