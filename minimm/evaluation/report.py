@@ -1,4 +1,4 @@
-"""All that the course measures of a model with two towers, in one mapping."""
+"""All that the course measures of a model, in one mapping for data/results: plain numbers, in percent."""
 
 import torch
 
@@ -6,14 +6,19 @@ from ..objectives.contrastive import similarity
 from ..scenes import ICONS, Mention, tokenizer
 from ..scenes.captions import phrase
 from . import foils, probes, zero_shot
-from .embed import embed
+from .embed import embed, evaluating
+from .masked import masked_accuracy
+from .pairs import ceiling, rerank, reranked, score_pairs, scorer
 from .retrieval import best_possible, retrieval
+from .tasks import accuracy, predictions
 
 #: One prompt, and an ensemble of prompts; {} is a name with its article, such as "an umbrella".
 PROMPT = "{}"
 PROMPTS = ("{}", "a picture of {}", "we see {}", "here is {}", "look, {}", "{} in this picture", "{} at night",
            "{} in the forest", "{} on stone", "{} in the desert")
 NAMES = tuple(phrase(Mention(icon)) for icon in ICONS)
+#: Scenes of the gallery in which every pair is scored; candidates of a first stage that are scored again.
+SMALL_GALLERY, RERANKED = 100, 32
 
 
 @torch.no_grad()
@@ -60,3 +65,58 @@ def dual_encoder(model, probed_on, test, gallery=1000):
     }
     model.train(training)
     return result
+
+
+def sides(found):
+    """Retrieval as a mapping."""
+    return {"text retrieval": found.text._asdict(), "image retrieval": found.image._asdict()}
+
+
+@torch.no_grad()
+def small_gallery(similarity):
+    """Retrieval among the first SMALL_GALLERY pictures and texts, for models that are compared with those that score
+    every pair; similarity `i t`."""
+    return {"gallery": SMALL_GALLERY, **sides(retrieval(similarity[:SMALL_GALLERY, :SMALL_GALLERY]))}
+
+
+@torch.no_grad()
+def pair_encoder(model, test, see=None, first_stage=None):
+    """Retrieval and masked words of a model that reads picture and sentence together (ViLT, ViLBERT, ALBEF).
+
+    test: scenes; see: what the model sees of them; first_stage `i t`: similarities of the first scenes by a model with
+    two towers, whose best RERANKED are scored again ("top 32 of 1000"; "ceiling": for how many the right one is there).
+    """
+    score = scorer(model, test, test.tokens(), see)
+    all_pairs = score_pairs(score, torch.ones(SMALL_GALLERY, SMALL_GALLERY, dtype=torch.bool))
+    result = {"every pair": small_gallery(all_pairs)}
+    if first_stage is not None:
+        text, image = ceiling(first_stage, RERANKED)
+        result["re-ranked"] = {
+            "gallery": len(first_stage), "candidates": RERANKED, "ceiling": {"text": text, "image": image},
+            **sides(reranked(*rerank(score, first_stage, RERANKED)))}
+    return result
+
+
+@torch.no_grad()
+def albef(model, test, gallery=1000):
+    """The same of ALBEF, which is its own first stage."""
+    with evaluating(model):
+        part = test[:gallery]
+        cosines, of_picture, of_text = model.rerank(part.images(), part.tokens(), RERANKED)
+    text, image = ceiling(cosines, RERANKED)
+    return {
+        **pair_encoder(model, test),
+        "re-ranked": {"gallery": len(cosines), "candidates": RERANKED, "ceiling": {"text": text, "image": image},
+                      **sides(reranked(of_picture, of_text))},
+        "cosines alone": {"gallery": len(cosines), **sides(retrieval(cosines))},
+    }
+
+
+def masked_words(model, test, see=None):
+    """How often a masked word is one that makes the caption true."""
+    return {what: masked_accuracy(model, test, what, see) for what in ("icon", "colour", "place", "relation")}
+
+
+def task(model, test, task, see=None, hide=None):
+    """How often the answers of a fine-tuned model are right, by kind."""
+    return accuracy(test, task, predictions(model, test, task, see, hide))

@@ -6,13 +6,12 @@ What it starts from is trained first, by its own recipe, unless it is there alre
 import argparse
 from pathlib import Path
 
-from .recipes import RECIPES, TUNING, checkpoint_of, row, train
+from .recipes import ARCHITECTURES, TUNING, checkpoint_of, row, train
 
 
 def main():
     parser = argparse.ArgumentParser(prog="python -m minimm.training", description=__doc__)
-    tuned = tuple(f"-{task}" for task in TUNING)
-    parser.add_argument("architecture", choices=[name for name in RECIPES if not name.endswith(tuned)])
+    parser.add_argument("architecture", choices=ARCHITECTURES)
     parser.add_argument("--task", choices=sorted(TUNING), help="fine-tune the pre-trained model for it")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, help="instead of the recipe's number")

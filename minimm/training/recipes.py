@@ -38,7 +38,7 @@ class Recipe:
 
     make: the models of the rows `starts`, in their order -> the model. sees: what its batches hold: "labels", "boxes",
     "captions", "hard captions" (with a caption of a picture that looks alike) or a task. form: what is made of a batch.
-    regions: pictures are seen as the regions that the course's detector finds.
+    regions: pictures are seen as the regions that the course's detector finds. hide: "picture" or "text", for baselines.
     """
 
     make: Callable
@@ -51,6 +51,7 @@ class Recipe:
     sees: str = "captions"
     form: Callable | None = None
     regions: bool = False
+    hide: str | None = None
     precision: str = "auto"
 
 
@@ -85,6 +86,8 @@ RECIPES = {
     "vilt": Recipe(vilt, steps=1000, starts=("labels-patches",)),
     "albef": Recipe(albef, steps=1000, starts=("labels",)),
 }
+#: What is trained without a task.
+ARCHITECTURES = tuple(RECIPES)
 #: Task -> how all five are tuned for it: the same data and the same number of steps.
 TUNING = {
     "retrieval": Recipe(None, steps=300, lr=3e-4),
@@ -107,11 +110,14 @@ def _tuned(architecture, task, make):
 
 RECIPES |= {f"{architecture}-{task}": _tuned(architecture, task, make)
             for architecture, heads in tuning.HEADS.items() for task, make in heads.items()}
+# What is there to be had without eyes, and without reading: CLIP's towers, one of which sees the same all the time.
+RECIPES |= {f"clip-{task}-without-{hide}": replace(RECIPES[f"clip-{task}"], hide=hide)
+            for task in TASKS for hide in ("picture", "text")}
 
 
 def row(architecture, task=None):
     """The name of a row of RECIPES. Raises ValueError, saying what there is, for an architecture or a task without one."""
-    expect(architecture in RECIPES, "architecture", repr(architecture), f"one of {', '.join(RECIPES)}")
+    expect(architecture in ARCHITECTURES, "architecture", repr(architecture), f"one of {', '.join(ARCHITECTURES)}")
     if task is None:
         return architecture
     tasks = [t for t in TUNING if f"{architecture}-{t}" in RECIPES]
@@ -132,7 +138,7 @@ def batches(recipe, data, seed=0, device=None, found=None):
     elif recipe.sees == "boxes":
         made = DetectionBatches(data, recipe.batch, seed, device)
     elif recipe.sees in TASKS:
-        made = TaskBatches(data, recipe.sees, recipe.batch, seed, device, see)
+        made = TaskBatches(data, recipe.sees, recipe.batch, seed, device, see, recipe.hide)
     else:
         made = Batches(data, recipe.batch, seed, device, see)
         if recipe.sees == "hard captions":

@@ -1,45 +1,111 @@
 """`python -m minimm.training.results` (or `make results`): rebuild data/results and data/weights, run by run.
 
 A run that was killed goes on where it stopped; a result that is there is not made again (delete its file for that).
+Every run has a file of its own, data/results/NAME-seedK.json, and learnt.json puts them side by side.
 """
 
 import argparse
 import json
 import platform
-from dataclasses import asdict
+import statistics
+import time
 from pathlib import Path
 
 import torch
 
 from .. import _paths
-from ..evaluation.report import dual_encoder
-from ..scenes import load
+from .._paths import write_whole
+from ..evaluation import report
+from ..evaluation.tasks import chance
+from ..objectives.contrastive import similarity
+from ..scenes import TASKS, load
 from . import weights
-from .recipes import RECIPES, train
+from .recipes import RECIPES, checkpoint_of, regions, settings, train
+
+ARCHITECTURES = ("vse", "clip", "vilbert", "vilt", "albef")
+SEEDS = (0, 1, 2)
+GALLERY = 1000  # scenes for retrieval, and of each split for the questions
+PROBED_ON = 6000  # training scenes for linear probes
+FOLDER = Path("build/runs")
 
 
-def untrained(name, seed):
-    """The model of a recipe before its first step: what a measure finds without learning."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return RECIPES[name].model(RECIPES[name].config).eval()
+def runs():
+    """All runs of the table, (name, seed), in the order in which they are made: seed 0 comes first."""
+    named = [*ARCHITECTURES, *(f"{a}-{task}" for task in ("retrieval", "vqa") for a in ARCHITECTURES)]
+    several = [name for name in named if name in RECIPES]
+    once = [f"{a}-{task}" for task in TASKS if task != "vqa" for a in ARCHITECTURES]
+    blind = [name for name in RECIPES if name.endswith(("without-picture", "without-text"))]
+    shipped = ["detector", *(f"{a}-multitask" for a in ARCHITECTURES)]
+    return [*((name, 0) for name in (*several, *once, *blind, *shipped)),
+            *((name, seed) for seed in SEEDS[1:] for name in several)]
 
 
-def measure(name, seed, checkpoint=None):
-    """Train by the recipe, store the weights and measure these: a mapping of plain values."""
-    model, run = train(name, seed, checkpoint=checkpoint)
-    weights.store(name, model)
-    model = weights.load(name)
-    probed_on = load("train")[:6000]
-    recipe = asdict(RECIPES[name])
-    recipe["model"] = RECIPES[name].model.__name__
-    return {
-        "recipe": recipe, "seed": seed, "parameters": sum(p.numel() for p in model.parameters()), "steps": run.steps,
-        "seconds of training": round(run.seconds, 1), "precision": run.precision,
+def result_path(name, seed):
+    return _paths.data_dir() / "results" / f"{name}-seed{seed}.json"
+
+
+def seconds_of(name, seed):
+    """Of the run and of all that it starts from: {name: seconds of training}, the regions' search among them."""
+    recipe, spent = RECIPES[name], {}
+    for start in recipe.starts:
+        spent |= seconds_of(start, seed)
+    state = torch.load(checkpoint_of(FOLDER, name, seed), map_location="cpu", weights_only=True)
+    return {**spent, name: state["run"]["seconds"]}
+
+
+def measure(name, seed):
+    """Train by the recipe and measure on test and novel scenes: (model, a mapping of plain values)."""
+    model, run = train(name, seed, folder=FOLDER)
+    recipe, (architecture, _, task) = RECIPES[name], name.partition("-")
+    model.cpu()
+    spent = seconds_of(name, seed)
+    result = {
+        "recipe": settings(name, seed), "seed": seed, "parameters": sum(p.numel() for p in model.parameters()),
+        "steps": run.steps, "seconds": spent.pop(name), "seconds of starts": spent, "precision": run.precision,
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {next(model.parameters()).device.type}",
-        "test": dual_encoder(model, probed_on, load("test")), "novel": dual_encoder(model, probed_on, load("novel")),
-        "untrained": dual_encoder(untrained(name, seed), probed_on, load("test")),
-    }
+        "loss": curve(run)}
+    start = time.perf_counter()
+    for split in ("test", "novel"):
+        data = load(split)
+        part = data if architecture in ("vse", "clip") and not task else data[:GALLERY]
+        found = regions(part, folder=FOLDER) if recipe.regions else None
+        if found is not None:
+            result["seconds of regions"] = found.seconds
+        result[split] = measured(model, architecture, task, part, found and found.see, recipe.hide)
+    result["seconds of measuring"] = time.perf_counter() - start
+    return model, result
+
+
+def curve(run, points=40):
+    """Every term of the loss, averaged over stretches of the run: a mapping of lists."""
+    return {name: [statistics.fmean(values[i:i + size]) for i in range(0, len(values), size)]
+            for name, values in run.losses.items() for size in [max(1, len(values) // points)]}
+
+
+def measured(model, architecture, task, data, see, hide=None):
+    """What is measured of a model on the scenes of one split."""
+    if task == "multitask":
+        return {task: report.task(model.heads[task], data, task, see) for task in TASKS}
+    for name in TASKS:
+        if task.startswith(name):
+            return {**report.task(model, data, name, see, hide), "chance": chance(data, name, load("train"))}
+    if architecture == "detector":
+        return report.detector(model, data)
+    if architecture in ("vse", "clip"):
+        return report.dual_encoder(model, load("train")[:PROBED_ON], data)
+    if architecture == "albef":
+        result = report.albef(model, data, GALLERY)
+    else:
+        result = report.pair_encoder(model, data, see, first_stage(data))
+    return result if task == "retrieval" else {**result, "masked words": report.masked_words(model, data, see)}
+
+
+def first_stage(data):
+    """The similarities of the course's CLIP, by which ViLT's and ViLBERT's candidates are chosen: `i t`."""
+    clip = train("clip", 0, folder=FOLDER)[0].cpu()
+    with torch.no_grad():
+        images = torch.cat([clip.encode_image(data[i:i + 250].images()) for i in range(0, len(data), 250)])
+        return similarity(images, clip.encode_text(data.tokens()), torch.zeros(()))
 
 
 def save(path, result):
@@ -47,22 +113,32 @@ def save(path, result):
     def rounded(value):
         if isinstance(value, dict):
             return {k: rounded(v) for k, v in value.items()}
+        if isinstance(value, list):
+            return [rounded(v) for v in value]
         return round(value, 2) if isinstance(value, float) and abs(value) > 1 else value
     text = json.dumps(rounded(result), indent=1) + "\n"
-    _paths.write_whole(path, lambda file: file.write(text.encode()))
+    write_whole(path, lambda file: file.write(text.encode()))
 
 
 def main():
     parser = argparse.ArgumentParser(prog="python -m minimm.training.results", description=__doc__)
-    parser.parse_args()
-    for name in RECIPES:
-        path = _paths.data_dir() / "results" / f"{name}.json"
+    parser.add_argument("names", nargs="*", help="only these runs, such as albef albef-vqa (default: all)")
+    parser.add_argument("--seeds", type=int, nargs="*", default=SEEDS, help="only these seeds")
+    given = parser.parse_args()
+    unknown = set(given.names) - {name for name, _ in runs()}
+    if unknown:
+        parser.error(f"names: expected some of {', '.join(dict(runs()))}, but got {', '.join(sorted(unknown))}")
+    for name, seed in runs():
+        if given.names and name not in given.names or seed not in given.seeds:
+            continue
+        path = result_path(name, seed)
         if path.exists():
             print(f"{path.name} is there")
             continue
-        checkpoint = Path("build/runs") / f"results-{name}.pt"
-        save(path, measure(name, seed=0, checkpoint=checkpoint))
-        checkpoint.unlink()
+        model, result = measure(name, seed)
+        save(path, result)
+        if seed == 0 and weights.ships(name):
+            weights.store(name, model, result)
         print(f"{path.name} is made")
 
 
