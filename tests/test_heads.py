@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from minimm.models import heads
+from minimm.models import heads, multitask
 from minimm.models.albef import ALBEF, Body
 from minimm.models.clip import CLIP
 from minimm.models.vilbert import ViLBERT, ViLBERTConfig
@@ -299,9 +299,9 @@ def test_two_pictures_in_different_numbers(side):
 
 
 def test_the_heads_of_the_multi_task_model():
-    model = heads.ViLBERTTasks(backbones()["ViLBERT"], answers=7, gqa_answers=6).eval()
+    model = multitask.ViLBERTTasks(backbones()["ViLBERT"], answers=7, gqa_answers=6).eval()
     out = model(picture("ViLBERT"), texts())
     assert {name: tuple(t.shape) for name, t in out.items()} == {
         "vqa": (B, 7), "gqa": (B, 6), "match": (B, 1), "entailment": (B, 3), "region": (B, 5, 1), "word": (B, 6, 1)}
-    task = heads.ViLBERTTasks(ViLBERT(replace(model.backbone.config, tasks=20)), 7, 6).eval()
+    task = multitask.ViLBERTTasks(ViLBERT(replace(model.backbone.config, tasks=20)), 7, 6).eval()
     assert task(picture("ViLBERT"), texts(), task=torch.tensor([1, 2, 3]))["word"].shape == (B, 7, 1)

@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from benchmarks import peers
 from minimm import pretrained
 from minimm._download import source
-from minimm.models import heads
+from minimm.models import heads, multitask
 from minimm.models.albef import ALBEF, ALBEFConfig, Body
 from minimm.models.clip import CLIP, CLIPConfig
 from minimm.models.vilbert import ViLBERT, ViLBERTConfig
@@ -680,7 +680,7 @@ PUBLISHED = {
     "hf_vilt_b32_mlm": (lambda: ViLT(ViLTConfig.paper()), {"besides": ["itm."]}),
     "hf_vilt_b32_vqa": (lambda: heads.Classifier(ViLTEncoder(ViLTConfig.paper()), 3129, hidden=1536), {}),
     "vilbert_base": (lambda: ViLBERT(ViLBERTConfig.paper()), {}),
-    "vilbert_multitask": (lambda: heads.ViLBERTTasks(ViLBERT(ViLBERTConfig.paper(tasks=20))), {}),
+    "vilbert_multitask": (lambda: multitask.ViLBERTTasks(ViLBERT(ViLBERTConfig.paper(tasks=20))), {}),
     "vsepp": (lambda: VSE(VSEConfig.paper(vocab=VOCABULARY)), {}),
     "vsepp_vgg19": (lambda: VSE(VSEConfig.paper("vgg19", VOCABULARY)), {}),
     "albef_pretrain": (lambda: ALBEF(ALBEFConfig.paper()), {"unused": [r"\w+_m\..+"], "besides": ["momentum."]}),
@@ -893,7 +893,7 @@ def test_vilbert(name, wrap, tmp_path):
         assert type(model) is ViLBERT and model(**picture, ids=ids).fused.shape == (2, 32)
         vilbert = model
     else:
-        assert type(model) is heads.ViLBERTTasks
+        assert type(model) is multitask.ViLBERTTasks
         out = model(picture, ids, task=torch.tensor([1, 19]))
         assert {k: tuple(t.shape) for k, t in out.items()} == {
             "vqa": (2, 7), "gqa": (2, 6), "match": (2, 1), "entailment": (2, 3), "region": (2, 4, 1), "word": (2, 4, 1)}

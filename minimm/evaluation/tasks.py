@@ -5,7 +5,7 @@ from collections import Counter
 import torch
 
 from .._errors import expect
-from ..models.heads import ALBEFAnswers
+from ..models.heads import ALBEFAnswers, Answerer
 from ..scenes import ANSWER_IDS, LABELS, batch_of, examples
 from ..scenes.tasks import KINDS, to
 from .embed import evaluating
@@ -18,7 +18,7 @@ def predictions(model, data, task, see=None, hide=None, size=250, k=8):
     """The labels that a model gives to `examples(data, task)`, in their order: `b` of int64, on the CPU.
 
     model: one of `models.heads`, in any mode: it answers in evaluation mode and gets its own back. `see` and `hide` as
-    for `scenes.batch_of`; size: of the batches; k: how many answers an ALBEFAnswers scores whole.
+    for `scenes.batch_of`; size: of the batches; k: how many answers ALBEF scores whole.
     Raises ValueError for an unknown task and for data without an example of it.
     """
     asked = examples(data, task)
@@ -27,7 +27,7 @@ def predictions(model, data, task, see=None, hide=None, size=250, k=8):
     with evaluating(model) as device:
         for start in range(0, len(asked), size):
             batch = to(batch_of(data, asked[start:start + size], see, hide), device)
-            if isinstance(model, ALBEFAnswers):
+            if isinstance(model, (ALBEFAnswers, Answerer)):
                 label = model.rank(batch["images"], batch["ids"], ANSWER_IDS.to(device), k)[1][:, 0]
             else:
                 label = model(batch).argmax(1)

@@ -236,27 +236,22 @@ class Answerer(nn.Module):
         expect(bool(real[:, 0].all()), "answers", "one that begins with padding", "answers that begin with [CLS]")
         return self.mlm(self.decoder.fuse(words, real, states, mask, causal=True), self.decoder.embed.tok.weight)
 
+    def said(self, batch):
+        """What it says of every answer, `n a v`; batch as for `loss`."""
+        of = check_numbers(batch["question"], len(batch["answers"]), len(batch["ids"]), "question")
+        states, mask = self.question(batch["images"], batch["ids"])
+        return self(states[of], mask[of], batch["answers"])
 
-class ALBEFAnswers(Distilling):
-    """ALBEF's fine-tuning for questions, with momentum distillation; `online` is an Answerer."""
-
-    def loss(self, batch):
+    def loss(self, batch, teacher=None, alpha=0.0):
         """{"answer": 0-d}: every answer's loss times its weight, summed, over the number of questions.
 
         batch: images, ids `b l`, answers `n a` ([CLS], words, [SEP]), question `n` (which one each answers), weights `n`.
+        teacher `n a v`: what a momentum copy says, which counts alpha.
         """
-        answers = batch["answers"]
-        of = check_numbers(batch["question"], len(answers), len(batch["ids"]), "question")
-        with torch.no_grad():
-            self.update_momentum()
-            teacher = self.said(self.momentum, batch, of)
-        labels, said = torch.where(answers == self.online.config.pad_id, IGNORE, answers), self.said(self.online, batch, of)
-        of_answer = causal_cross_entropy(said, labels, teacher, self.alpha())
+        answers, said = batch["answers"], self.said(batch)
+        labels = torch.where(answers == self.config.pad_id, IGNORE, answers)
+        of_answer = causal_cross_entropy(said, labels, teacher, alpha)
         return {"answer": weighted_answers(of_answer, batch["weights"], len(batch["ids"]))}
-
-    def said(self, net, batch, of):
-        states, mask = net.question(batch["images"], batch["ids"])
-        return net(states[of], mask[of], batch["answers"])
 
     @torch.no_grad()
     def rank(self, images, ids, answers, k):
@@ -265,35 +260,28 @@ class ALBEFAnswers(Distilling):
         The k answers with the likeliest first word are scored whole, by the sum of their words' log-probabilities. As in
         the authors' code the first word counts twice. Raises ValueError unless k is 1 to n.
         """
-        net, pad_id = self.online, self.online.config.pad_id
         expect(answers.ndim == 2 and answers.shape[1] > 1, "answers", f"shape {tuple(answers.shape)}", "[CLS] and words")
         expect(1 <= k <= len(answers), "k", k, f"1 to {len(answers)}, the number of answers")
-        states, mask = net.question(images, ids)
-        first = net(states, mask, answers[:1, :1].expand(len(ids), 1))[:, 0].log_softmax(-1)  # b v
+        states, mask = self.question(images, ids)
+        first = self(states, mask, answers[:1, :1].expand(len(ids), 1))[:, 0].log_softmax(-1)  # b v
         likely, numbers = first[:, answers[:, 1]].topk(k)  # b k
         chosen = answers[numbers.flatten()]  # (b k) a
-        logits = net(states.repeat_interleave(k, 0), mask.repeat_interleave(k, 0), chosen)
-        said = -causal_cross_entropy(logits, torch.where(chosen == pad_id, IGNORE, chosen))
+        logits = self(states.repeat_interleave(k, 0), mask.repeat_interleave(k, 0), chosen)
+        said = -causal_cross_entropy(logits, torch.where(chosen == self.config.pad_id, IGNORE, chosen))
         scores, order = (likely + said.view(-1, k)).sort(1, descending=True)
         return scores, numbers.gather(1, order)
 
 
-class ViLBERTTasks(nn.Module):
-    """ViLBERT with the heads of its multi-task training (Lu et al. 2020, "12-in-1"), under one roof as released."""
+class ALBEFAnswers(Distilling):
+    """ALBEF's fine-tuning for questions, with momentum distillation; `online` is an Answerer."""
 
-    def __init__(self, backbone, answers=3129, gqa_answers=1533):
-        super().__init__()
-        c, d = backbone.config, backbone.config.co_width
-        self.backbone = backbone
-        self.vqa, self.gqa = vilbert_head(d, 2 * d, answers), vilbert_head(d, 2 * d, gqa_answers)
-        self.pairs = vilbert_head(2 * d, 2 * d, 2)  # on two joint vectors side by side
-        self.match, self.entailment = nn.Linear(d, 1), nn.Linear(d, 3)
-        self.region, self.word = nn.Linear(c.vision_width, 1), nn.Linear(c.text_width, 1)  # one score a region, a token
-        for head in [head for name, head in self.named_children() if name != "backbone"]:
-            head.apply(init_normal())
+    def loss(self, batch):
+        """{"answer": 0-d}, see `Answerer.loss`."""
+        with torch.no_grad():
+            self.update_momentum()
+            teacher = self.momentum.said(batch)
+        return self.online.loss(batch, teacher, self.alpha())
 
-    def forward(self, picture, ids, **task):
-        """Scores by task: vqa, gqa `b c`, match `b 1`, entailment `b 3`, region `b r 1`, word `b l 1`."""
-        out = self.backbone(ids=ids, **picture, **task)
-        of_pair = {name: getattr(self, name)(out.fused) for name in ("vqa", "gqa", "match", "entailment")}
-        return {**of_pair, "region": self.region(out.vision), "word": self.word(out.text)}
+    def rank(self, images, ids, answers, k):
+        """See `Answerer.rank`."""
+        return self.online.rank(images, ids, answers, k)

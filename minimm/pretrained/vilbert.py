@@ -3,7 +3,7 @@
 import re
 
 from .._errors import expect
-from ..models.heads import ViLBERTTasks
+from ..models.multitask import ViLBERTTasks
 from ..models.vilbert import ViLBERT, ViLBERTConfig
 from ._names import bert_blocks, count, fill, language_head, rename, text_embedding
 

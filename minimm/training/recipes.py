@@ -37,7 +37,8 @@ class Recipe:
     `fit`.
 
     make: the models of the rows `starts`, in their order -> the model. sees: what its batches hold: "labels", "boxes",
-    "captions", "hard captions" (with a caption of a picture that looks alike) or a task. form: what is made of a batch.
+    "captions", "hard captions" (with a caption of a picture that looks alike), a task, or "multitask", all tasks in
+    turn. form: what is made of a batch (if the tasks take turns: of vqa).
     regions: pictures are seen as the regions that the course's detector finds. hide: "picture" or "text", for baselines.
     """
 
@@ -95,6 +96,7 @@ TUNING = {
     "entailment": Recipe(None, steps=600, lr=5e-4),
     "pairs": Recipe(None, steps=800, lr=5e-4),
     "why": Recipe(None, steps=600, batch=64, lr=5e-4),
+    "multitask": Recipe(None, steps=2000, batch=64, lr=5e-4),
 }
 
 
@@ -102,7 +104,7 @@ def _tuned(architecture, task, make):
     sees, form = task, None
     if task == "retrieval":  # ViLBERT's authors bring hard negatives
         sees = "hard captions" if architecture == "vilbert" else "captions"
-    if task == "vqa":  # ALBEF says the answer, the others choose it from a list
+    if task in ("vqa", "multitask"):  # ALBEF says the answer, the others choose it from a list
         form = as_words if architecture == "albef" else as_scores
     return replace(TUNING[task], make=make, starts=(architecture,), sees=sees, form=form,
                    regions=RECIPES[architecture].regions)
@@ -130,9 +132,27 @@ def regions(data, device=None, folder=None):
     return regions_of(data, train("detector", 0, device=device, folder=folder)[0])
 
 
+class InTurn:
+    """Batches of several tasks, as a function of the step: one task a step, in turn; "task" says which.
+
+    of_task: task -> its batches, a function of its own step.
+    """
+
+    def __init__(self, of_task):
+        self.of_task = of_task
+
+    def __call__(self, step):
+        tasks = list(self.of_task)
+        own, number = divmod(step, len(tasks))
+        return {**self.of_task[tasks[number]](own), "task": tasks[number]}
+
+
 def batches(recipe, data, seed=0, device=None, found=None):
     """What a recipe trains on, as a function of the step. found: the regions of the data, if it wants them."""
     see = found and found.see
+    if recipe.sees == "multitask":
+        rows = {task: replace(recipe, sees=task, form=recipe.form if task == "vqa" else None) for task in TASKS}
+        return InTurn({task: batches(row, data, seed, device, found) for task, row in rows.items()})
     if recipe.sees == "labels":
         made = LabelBatches(data, recipe.batch, seed, device)
     elif recipe.sees == "boxes":

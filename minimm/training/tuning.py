@@ -11,9 +11,10 @@ from ..layers import take_weights
 from ..models.albef import ALBEF, Body
 from ..models.heads import (ALBEFAnswers, ALBEFPairs, Answerer, Choices, Classifier, Distilled, PairBody, Pairs,
                             albef_head, joint_width, vilbert_head, vilt_head)
+from ..models.multitask import MultiTask, answerer_on, pair_body_on
 from ..models.vilbert import ViLBERT
 from ..models.vilt import ViLTEncoder, ViLTRetrieval
-from ..scenes import ANSWERS
+from ..scenes import ANSWERS, TASKS
 from ..scenes.statements import LABELS
 
 #: What a momentum copy remembers in fine-tuning, and how many steps it takes until its word counts. The authors' 0.995
@@ -58,11 +59,25 @@ def distilled(model):
     return Distilled(model, MOMENTUM, ALPHA, ALPHA_STEPS)
 
 
+def together(trunk, heads):
+    """All tasks on one trunk: a MultiTask. heads: task -> function of the trunk, as in HEADS."""
+    return MultiTask(trunk, {task: heads[task](trunk) for task in TASKS})
+
+
+def albef_together(model):
+    """All tasks on one Body of ALBEF. Without momentum distillation, which would keep a copy of all of it."""
+    body = body_of(model)
+    return MultiTask(body, {
+        "vqa": answerer_on(body, model.online), "entailment": Classifier(body, len(LABELS), albef_head),
+        "pairs": ALBEFPairs(pair_body_on(body), 2, albef_head), "why": Choices(body)})
+
+
 _TOWERS = {
     "vqa": lambda model: classifier(model, len(ANSWERS)),
     "entailment": lambda model: classifier(model, len(LABELS)),
     "pairs": pairs,
     "why": Choices,
+    "multitask": lambda model: together(model, _TOWERS),
 }
 #: Architecture -> task -> function of the pre-trained model: the model that fine-tuning trains.
 HEADS = {
@@ -74,6 +89,7 @@ HEADS = {
         "entailment": lambda model: classifier(model, len(LABELS), vilbert_head),
         "pairs": lambda model: pairs(model, vilbert_head),
         "why": Choices,
+        "multitask": lambda model: together(model, HEADS["vilbert"]),
     },
     "vilt": {
         "retrieval": lambda model: ViLTRetrieval(model.config, model, false_texts=3),
@@ -81,6 +97,7 @@ HEADS = {
         "entailment": lambda model: classifier(model.encoder, len(LABELS)),
         "pairs": lambda model: pairs(encoder_for_two(model)),
         "why": lambda model: Choices(model.encoder),
+        "multitask": lambda model: together(encoder_for_two(model), _TOWERS),
     },
     "albef": {
         "retrieval": lambda model: retrieving(model),
@@ -88,6 +105,7 @@ HEADS = {
         "entailment": lambda model: distilled(Classifier(body_of(model), len(LABELS), albef_head)),
         "pairs": lambda model: distilled(ALBEFPairs(PairBody(model.config).start_from(body_of(model)), 2, albef_head)),
         "why": lambda model: Choices(body_of(model)),
+        "multitask": albef_together,
     },
 }
 
