@@ -100,14 +100,51 @@ def where_text(background):
     return f" {_IN_FRONT_OF[background]}" if background else ""
 
 
+def retold(caption, mentions, background, relation):
+    """A caption in the same wording around other facts."""
+    where = where_text(caption.background)
+    text = caption.text[:len(caption.text) - len(where)]
+    before, _, after = text.partition(things_text(caption.mentions, caption.relation))
+    return Caption(before + things_text(mentions, relation) + after + where_text(background),
+                   mentions, background, relation)
+
+
+def said(caption):
+    """All that a caption says, a list of (what, word, numbers of the mentions that say it).
+
+    what: a field of Mention, "background" or "relation"; the last two belong to no mention. Mentions that share a
+    phrase ("two cups") say it together.
+    """
+    phrases = {}
+    for i, mention in enumerate(caption.mentions):
+        phrases.setdefault((mention, i if caption.relation and i < 2 else None), []).append(i)
+    facts = [(what, word, tuple(numbers)) for (mention, _), numbers in phrases.items()
+             for what, word in zip(mention._fields, mention) if word]
+    facts += [("background", caption.background, ())] * bool(caption.background)
+    return facts + [("relation", caption.relation[1], ())] if caption.relation else facts
+
+
+def reworded(caption, what, numbers, word):
+    """A caption that says another word than in one row of `said`, in which what and numbers are these."""
+    mentions, background, relation = caption.mentions, caption.background, caption.relation
+    if what == "background":
+        background = word
+    elif what == "relation":
+        relation = (relation[0], word, relation[2])
+    else:
+        mentions = tuple([m._replace(**{what: word}) if i in numbers else m for i, m in enumerate(mentions)])
+    return retold(caption, mentions, background, relation)
+
+
 # What stands before and behind the things; the background, if it is said, comes last.
 _WORDINGS = (("", ""), ("a picture of ", ""), ("we see ", ""), ("here is ", ""), ("", " in this picture"), ("look, ", ""))
+RELATING = len(_WORDINGS)  # the number of the wording that relates two things
 # alone? -> the chances of SAYS
 _CHANCES = {alone: tuple(chance * (ALONE if alone else 1) for chance in SAYS.values()) for alone in (False, True)}
 
 
 def caption(scene, random, wording):
-    """One caption of a scene in the wording of that number; from the sixth number on, a sentence with a relation."""
+    """One caption of a scene in the wording of that number; RELATING is a sentence with a relation."""
     things = shuffled(random, scene.things)
     colour, size, place, background = _CHANCES[len(things) == 1]
     mentions = tuple([  # in this order: colour, size, place, one number of the stream each
@@ -117,7 +154,7 @@ def caption(scene, random, wording):
                 t.place if i == 0 and random() < place else None)
         for i, t in enumerate(things)])
     background = scene.background if random() < background else None
-    if wording < len(_WORDINGS) or len(things) == 1:
+    if wording < RELATING or len(things) == 1:
         before, after = _WORDINGS[wording % len(_WORDINGS)]
         text = before + listing(mentions) + after
         relation = None
@@ -133,7 +170,7 @@ def captions(scene, key):
     key: what the random stream hangs on, such as (split, seed, index).
     """
     random = stream("captions", *key)
-    order = shuffled(random, range(len(_WORDINGS) + 1))
+    order = shuffled(random, range(RELATING + 1))
     return tuple(caption(scene, random, wording) for wording in order[:WORDINGS])
 
 

@@ -11,7 +11,7 @@ from .captions import captions
 from .drawing import draw_all
 from .questions import questions
 from .reasoning import referring, why
-from .statements import hypotheses, statement
+from .statements import descriptions, hypotheses, statement
 from .tokenizer import tokenizer
 from .world import SPLITS, make, shuffled, stream
 
@@ -34,9 +34,9 @@ def normalise(pictures, dtype=torch.float32):
 class Scenes:
     """Scenes of a split with their pictures and all their language; `data[i:j]` is a part of it.
 
-    scenes: tuple of Scene; pictures: `b c h w` of uint8; captions, questions, hypotheses, referring: a tuple a scene;
-    why: a Why a scene, or None where the scene allows none; statements: a Statement a scene, about that scene (left)
-    and the next one of the split (right). What is asked for is told once, for all scenes together, and kept.
+    scenes: tuple of Scene; pictures: `b c h w` of uint8; captions, descriptions, questions, hypotheses, referring: a
+    tuple a scene; why: a Why a scene, or None where the scene allows none; statements: a Statement a scene, about that
+    scene (left) and the next one of the split (right). What is asked for is told once, for all scenes together, and kept.
     """
 
     def __init__(self, split, seed, numbers, scenes, pictures, told=None):
@@ -63,12 +63,21 @@ class Scenes:
     hypotheses = property(lambda self: self._tell("hypotheses"))
     statements = property(lambda self: self._tell("statements"))
     why = property(lambda self: self._tell("why"))
+    descriptions = property(lambda self: self._tell("descriptions"))
     referring = property(lambda self: self._tell("referring"))
 
     @cached_property
     def ids(self):
         """The captions as lists of token ids, a tuple of lists a scene."""
-        return tuple([tuple([tokenizer.encode(c.text) for c in of_scene]) for of_scene in self.captions])
+        return self._encoded("captions")
+
+    @cached_property
+    def all_ids(self):
+        """The captions and behind them the descriptions, as `ids`."""
+        return tuple([a + b for a, b in zip(self.ids, self._encoded("descriptions"))])
+
+    def _encoded(self, name):
+        return tuple([tuple([tokenizer.encode(c.text) for c in of_scene]) for of_scene in self._tell(name)])
 
     def images(self, dtype=torch.float32):
         """All pictures, normalised: `b c h w`."""
@@ -90,7 +99,7 @@ def _statement(scene, key):
 
 #: Name -> function of a scene and its key, (split, seed, number).
 LANGUAGE = {"captions": captions, "questions": questions, "hypotheses": hypotheses, "statements": _statement, "why": why,
-            "referring": referring}
+            "referring": referring, "descriptions": descriptions}
 
 
 @contextmanager
@@ -150,24 +159,25 @@ class Batches:
     fill a batch are left out. Raises ValueError if the size is not between 1 and the number of scenes.
 
     see: function of numbers of scenes within the data, `b` of int64: a mapping of tensors, what the model sees of them;
-    default: their pictures.
+    default: their pictures. descriptions: choose from the captions and the descriptions of a scene.
     """
 
-    def __init__(self, data, size=128, seed=0, device=None, see=None):
+    def __init__(self, data, size=128, seed=0, device=None, see=None, descriptions=False):
         self.data, self.seed, self.device, self.see = data, seed, device, see or data.see
+        self.ids = data.all_ids if descriptions else data.ids
         self.steps = Steps(len(data), size, self.order)
 
     def order(self, epoch):
         """(scene, which of its captions) of an epoch, in their order."""
         random = stream("batches", self.seed, epoch)
         order = shuffled(random, range(len(self.data)))
-        return [(i, int(random() * len(self.data.ids[i]))) for i in order]
+        return [(i, int(random() * len(self.ids[i]))) for i in order]
 
     def __call__(self, step):
         """{"images": `b c h w` normalised, or what `see` gives; "ids": `b l`; "index": `b` numbers of the scenes within
         the data}."""
         chosen = self.steps(step)
         index = torch.tensor([i for i, _ in chosen])
-        ids = tokenizer.pad([self.data.ids[i][k] for i, k in chosen])
+        ids = tokenizer.pad([self.ids[i][k] for i, k in chosen])
         batch = {**self.see(index), "ids": ids, "index": index}
         return {name: t.to(self.device) for name, t in batch.items()} if self.device else batch

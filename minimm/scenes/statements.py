@@ -6,9 +6,9 @@ statements the form of NLVR2 (Suhr et al. 2019).
 
 from typing import NamedTuple
 
-from .captions import RELATIONS, Caption, Mention, listing, relations, where_text
+from .captions import RELATING, RELATIONS, Caption, Mention, caption, listing, relations, where_text
 from .naming import A, absent_pair, names, possible_colours
-from .world import BACKGROUNDS, COLOURS, PLACES, SIZES, pick, stream
+from .world import BACKGROUNDS, COLOURS, PLACES, SIZES, pick, shuffled, stream
 
 LABELS = ("entailment", "neutral", "contradiction")
 #: What may be true of a thing but no picture of this world shows.
@@ -41,6 +41,22 @@ def premise(scene):
     """A caption that leaves nothing out: whatever the picture entails, this sentence entails too."""
     mentions = tuple([Mention(t.icon, t.colour, t.size, t.place) for t in scene.things])
     return Caption(listing(mentions) + where_text(scene.background), mentions, scene.background)
+
+
+#: Descriptions of a scene: so many that leave nothing out, and so many that relate two things.
+FULL, RELATED = 3, 2
+
+
+def descriptions(scene, key):
+    """What people write who are asked for all that they see, as for Visual Genome (Krishna et al. 2017), from which ALBEF
+    and ViLT learnt beside captions: premises that name the things in any order, and captions with a relation.
+    Of a thing alone there is no relation: premises only, all the same.
+
+    key: what the random stream hangs on, such as (split, seed, index).
+    """
+    random = stream("descriptions", *key)
+    full = [premise(scene._replace(things=tuple(shuffled(random, scene.things)))) for _ in range(FULL)]
+    return (*full, *(caption(scene, random, RELATING) for _ in range(RELATED if len(scene.things) > 1 else 0)))
 
 
 def _claim(random, things, named, truth, adjective):

@@ -78,14 +78,14 @@ def albef(labelled):
 
 
 RECIPES = {
-    "labels": Recipe(Labelled, steps=300, warmup=50, sees="labels"),
+    "labels": Recipe(Labelled, steps=400, warmup=50, sees="labels"),
     "labels-patches": Recipe(lambda: Labelled(PATCHES), steps=600, warmup=50, sees="labels"),
     "detector": Recipe(lambda: Detector(DetectorConfig()), steps=800, batch=16, sees="boxes"),
     "vse": Recipe(lambda: VSE(VSEConfig()), steps=1000),
     "clip": Recipe(lambda: CLIP(CLIPConfig()), steps=800, lr=7e-4, weight_decay=0.1),
-    "vilbert": Recipe(lambda: ViLBERT(ViLBERTConfig()), steps=1500, regions=True),
-    "vilt": Recipe(vilt, steps=1000, starts=("labels-patches",)),
-    "albef": Recipe(albef, steps=1000, starts=("labels",)),
+    "vilbert": Recipe(lambda: ViLBERT(ViLBERTConfig()), steps=1500, regions=True, sees="descriptions"),
+    "vilt": Recipe(vilt, steps=1000, starts=("labels-patches",), sees="descriptions"),
+    "albef": Recipe(albef, steps=1000, starts=("labels",), sees="descriptions"),
 }
 #: What is trained without a task.
 ARCHITECTURES = tuple(RECIPES)
@@ -160,7 +160,7 @@ def batches(recipe, data, seed=0, device=None, found=None):
     elif recipe.sees in TASKS:
         made = TaskBatches(data, recipe.sees, recipe.batch, seed, device, see, recipe.hide)
     else:
-        made = Batches(data, recipe.batch, seed, device, see)
+        made = Batches(data, recipe.batch, seed, device, see, recipe.sees == "descriptions")
         if recipe.sees == "hard captions":
             made = HardCaptions(made, found.tensors["regions"], found.tensors["region_mask"])
     return made if recipe.form is None else lambda step: recipe.form(made(step))

@@ -1,0 +1,113 @@
+"""The table of the course's runs: every row makes a model that learns from its batches."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from minimm.models.detector import Detector
+from minimm.scenes import Batches, load
+from minimm.training import RECIPES, recipes, train
+from minimm.training.hard import HardCaptions, neighbours
+from minimm.training.regions import regions_of
+
+
+@pytest.fixture(scope="module")
+def data():
+    return load("val", 40)
+
+
+@pytest.fixture(scope="module")
+def found(data, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINIMM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        torch.manual_seed(0)
+        return regions_of(data, Detector().eval())
+
+
+@pytest.fixture(scope="module")
+def untrained():
+    made = {}
+
+    def make(name):
+        if name not in made:
+            torch.manual_seed(0)
+            made[name] = RECIPES[name].make(*map(make, RECIPES[name].starts))
+        return made[name]
+
+    return make
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_row_learns_from_its_batches(name, data, found, untrained):
+    recipe = recipes.replace(RECIPES[name], batch=4)
+    model = untrained(name).train()
+    terms = model.loss(recipes.batches(recipe, data, seed=1, found=found if recipe.regions else None)(0))
+    loss = sum(terms.values())
+    assert math.isfinite(loss.item())
+    model.zero_grad()
+    loss.backward()
+    with_gradient = [p for p in model.parameters() if p.grad is not None and p.grad.abs().max() > 0]
+    assert len(with_gradient) > 10
+    assert 0 < recipe.warmup <= recipe.steps and all(start in RECIPES for start in recipe.starts)
+
+
+def test_tasks_start_from_the_pre_trained_weights(untrained):
+    albef, vilt = untrained("albef"), untrained("vilt")
+    fusion = albef.online.text.fusion[1].mlp.fc1.weight
+    for name, of in (("albef-vqa", lambda m: m.online.body), ("albef-entailment", lambda m: m.online.backbone),
+                     ("albef-why", lambda m: m.backbone), ("albef-retrieval", lambda m: m.online)):
+        torch.testing.assert_close(of(untrained(name)).text.fusion[1].mlp.fc1.weight, fusion, rtol=0, atol=0)
+    torch.testing.assert_close(untrained("albef-retrieval").itm.weight, albef.itm.weight, rtol=0, atol=0)
+    for name in ("vilt-vqa", "vilt-pairs", "vilt-why"):
+        torch.testing.assert_close(untrained(name).backbone.blocks[3].attn.q.weight, vilt.encoder.blocks[3].attn.q.weight)
+    modality = untrained("vilt-pairs").backbone.modality.weight
+    assert len(modality) == 3 and torch.equal(modality[2], vilt.encoder.modality.weight[1])
+    labelled, patches = untrained("labels"), untrained("labels-patches")
+    torch.testing.assert_close(albef.momentum.vision.pos, labelled.vision.pos)
+    torch.testing.assert_close(vilt.encoder.patch.conv.weight, patches.vision.patch.conv.weight, rtol=0, atol=0)
+
+
+def test_names_of_rows():
+    assert recipes.row("albef") == "albef" and recipes.row("vilt", "pairs") == "vilt-pairs"
+    with pytest.raises(ValueError, match="architecture: expected one of .*vilbert.*'bert'"):
+        recipes.row("bert")
+    with pytest.raises(ValueError, match="task: expected for clip one of vqa, entailment.*, but got 'retrieval'"):
+        recipes.row("clip", "retrieval")
+    with pytest.raises(ValueError, match="name: expected one of .*'clap'"):
+        train("clap")
+
+
+def test_a_run_writes_its_settings_trains_its_start_and_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(recipes, "load", lambda split: load("val", 16))
+    for name in ("labels", "albef"):
+        monkeypatch.setitem(RECIPES, name, recipes.replace(RECIPES[name], steps=2, batch=8, warmup=1))
+    whole, run = train("albef", seed=1, folder=tmp_path)
+    assert run.steps == 2 and sorted(p.name for p in tmp_path.iterdir()) == [
+        "albef-seed1-2.json", "albef-seed1-2.pt", "labels-seed1-2.json", "labels-seed1-2.pt"]
+    told = json.loads((tmp_path / "albef-seed1-2.json").read_text())
+    assert (told["name"], told["seed"], told["steps"], told["starts"]) == ("albef", 1, 2, ["labels"])
+    again, run = train("albef", seed=1, folder=tmp_path)  # all is there
+    assert run.steps == 2 and run.ended_by == "steps"
+    for ours, theirs in zip(whole.state_dict().values(), again.state_dict().values()):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+
+
+def test_neighbours_are_the_most_similar_others():
+    features = torch.tensor([[1.0, 0], [3, 0.1], [0, 1], [0.1, 5], [-1, 0]])
+    assert neighbours(features, 1, size=2).tolist() == [[1], [0], [3], [2], [2]]
+
+
+def test_hard_captions_are_of_pictures_that_look_alike(data):
+    regions = torch.zeros(len(data), 2, len(data))
+    twin = torch.arange(len(data)) ^ 1  # scenes 0 and 1 look alike, 2 and 3, ...
+    regions[torch.arange(len(data)), 0, torch.arange(len(data)) // 2] = 1
+    regions[:, 1] = 7.0  # padding, which must not count
+    mask = torch.tensor([True, False]).expand(len(data), 2)
+    hard = HardCaptions(Batches(data, 8, seed=2), regions, mask)
+    hard.alike = hard.alike[:, :1]
+    batch = hard(1)
+    assert batch["hard_ids"].shape == batch["ids"].shape
+    for i, row in zip(batch["index"].tolist(), batch["hard_ids"].tolist()):
+        assert [t for t in row if t] in [list(c) for c in data.ids[twin[i]]]
