@@ -6,7 +6,7 @@ Every noisy caption comes with a record of what was changed.
 from typing import NamedTuple
 
 from .._errors import expect
-from .captions import RELATIONS, Caption, fits, things_text, where_text
+from .captions import RELATIONS, Caption, fits, retold, reworded, said, things_text, where_text
 from .naming import possible_colours
 from .world import BACKGROUNDS, ICONS, PLACES, SIZES, pick, shuffled, stream
 
@@ -63,15 +63,6 @@ def _change(what, original, noisy, numbers):
                   tuple((i, original.mentions[i]) for i in numbers))
 
 
-def _rewritten(caption, mentions, background, relation):
-    # the same wording around other facts
-    where = where_text(caption.background)
-    text = caption.text[:len(caption.text) - len(where)]
-    before, _, after = text.partition(things_text(caption.mentions, caption.relation))
-    return Caption(before + things_text(mentions, relation) + after + where_text(background),
-                   mentions, background, relation)
-
-
 def _unrelated(caption, scene, random):
     words = pick(random, UNRELATED)
     if random() < 0.5:
@@ -88,42 +79,28 @@ def _missing(caption, scene, random):
     missing = sorted(shuffled(random, range(count))[:1 + int(random() * (count - 1))])
     left = tuple(m for i, m in enumerate(caption.mentions) if i not in missing)
     relation = caption.relation if caption.relation and missing[0] > 1 else None
-    noisy = _rewritten(caption, left, caption.background, relation)
+    noisy = retold(caption, left, caption.background, relation)
     return noisy, _change("things", caption, noisy, missing)
 
 
-def _other_words(what, caption, scene, numbers, random):
-    # one after the other: (mentions, background, relation) with another word of that kind
-    mentions, background, relation = caption.mentions, caption.background, caption.relation
-    if what == "background":
-        for word in shuffled(random, [b for b in BACKGROUNDS if b != background]):
-            yield mentions, word, relation
-    elif what == "relation":
-        for word in shuffled(random, [r for r in RELATIONS if r != relation[1]]):
-            yield mentions, background, (0, word, 1)
-    else:
-        mention = mentions[numbers[0]]
-        colours = possible_colours(scene.things)  # pairs of icon and colour that this split never shows stay unsaid too
-        words = {"icon": ICONS if mention.colour is None else [i for i in ICONS if mention.colour in colours[i]],
-                 "colour": colours[mention.icon],
-                 "size": SIZES,
-                 "place": mention.place and _NEXT_PLACES[mention.place]}[what]
-        for word in shuffled(random, words):
-            other = mention._replace(**{what: word})
-            if other not in mentions:  # equal phrases would be counted: more than one word
-                yield tuple([other if i in numbers else m for i, m in enumerate(mentions)]), background, relation
+def _other_words(what, word, caption, scene, numbers, random):
+    # other words of that kind, in a random order
+    if what in ("background", "relation"):
+        return shuffled(random, [w for w in (BACKGROUNDS if what == "background" else RELATIONS) if w != word])
+    mention = caption.mentions[numbers[0]]
+    colours = possible_colours(scene.things)  # pairs of icon and colour that this split never shows stay unsaid too
+    words = {"icon": ICONS if mention.colour is None else [i for i in ICONS if mention.colour in colours[i]],
+             "colour": colours[mention.icon],
+             "size": SIZES,
+             "place": mention.place and _NEXT_PLACES[mention.place]}[what]
+    return [other for other in shuffled(random, words)  # equal phrases would be counted: more than one word
+            if mention._replace(**{what: other}) not in caption.mentions]
 
 
 def _wrong(caption, scene, random):
-    phrases = {}  # mentions that share a phrase ("two cups") change together
-    for i, mention in enumerate(caption.mentions):
-        phrases.setdefault((mention, i if caption.relation and i < 2 else None), []).append(i)
-    words = [(what, tuple(numbers)) for (mention, _), numbers in phrases.items()
-             for what, word in zip(mention._fields, mention) if word]
-    words += [("background", ())] * bool(caption.background) + [("relation", ())] * bool(caption.relation)
-    for what, numbers in shuffled(random, words):
-        for facts in _other_words(what, caption, scene, numbers, random):
-            noisy = _rewritten(caption, *facts)
+    for what, word, numbers in shuffled(random, said(caption)):
+        for other in _other_words(what, word, caption, scene, numbers, random):
+            noisy = reworded(caption, what, numbers, other)
             if not fits(noisy, scene):  # with another icon it never does
                 return noisy, _change(what, caption, noisy, numbers)
 
