@@ -15,6 +15,9 @@ ARCHITECTURES = {
     "ALBEF": ("albef", ("albef_",), "ALBEF"),
     "MoCo": ("moco", ("moco",), None),
     "task heads": ("heads", (), None),
+    "many tasks at once": ("multitask", (), None),
+    "Faster R-CNN": ("detector", (), None),
+    "from labels": ("labelled", (), None),
 }
 #: Golden files of no single architecture.
 SHARED = {"retrieval_metrics"}

@@ -111,3 +111,14 @@ def test_hard_captions_are_of_pictures_that_look_alike(data):
     assert batch["hard_ids"].shape == batch["ids"].shape
     for i, row in zip(batch["index"].tolist(), batch["hard_ids"].tolist()):
         assert [t for t in row if t] in [list(c) for c in data.ids[twin[i]]]
+
+
+@pytest.mark.parametrize("name", ["albef", "vilt", "vilbert"])
+def test_words_that_say_nothing_are_never_hidden(name, data, found, untrained):
+    recipe = recipes.replace(RECIPES[name], batch=32)
+    batch = recipes.batches(recipe, data, found=found if recipe.regions else None)(0)
+    model, all_ids = untrained(name), tuple(range(256))
+    for never, asked in ((all_ids, False), (tuple(i for i in all_ids if i != recipes.tokenizer.ids["red"]), True)):
+        other = type(model)(recipes.replace(model.config, never_masked=never, mask_probability=1.0),
+                            *([recipes.CONTINUES] if name == "vilt" else []))
+        assert (other.loss(batch)["masked language"].item() > 0) == asked

@@ -5,7 +5,9 @@ import torch
 from ..objectives.contrastive import similarity
 from ..scenes import ICONS, Mention, tokenizer
 from ..scenes.captions import phrase
+from ..scenes.detection import targets
 from . import foils, probes, zero_shot
+from .detection import detection
 from .embed import embed, evaluating
 from .masked import masked_accuracy
 from .pairs import ceiling, rerank, reranked, score_pairs, scorer
@@ -57,6 +59,7 @@ def dual_encoder(model, probed_on, test, gallery=1000):
         "gallery": len(scores),
         "text retrieval": {**found.text._asdict(), "best possible r1": best[0]},
         "image retrieval": {**found.image._asdict(), "best possible r1": best[1]},
+        "every pair": small_gallery(scores),
         "zero-shot icon": {"scenes of one thing": len(alone), "one prompt": zero_shot_accuracy([PROMPT]),
                            "ensemble": zero_shot_accuracy(PROMPTS), "chance": 100 / len(ICONS)},
         "probes": {name: probes.probe(train_part, test_part, name)._asdict() for name in probes.ATTRIBUTES},
@@ -120,3 +123,12 @@ def masked_words(model, test, see=None):
 def task(model, test, task, see=None, hide=None):
     """How often the answers of a fine-tuned model are right, by kind."""
     return accuracy(test, task, predictions(model, test, task, see, hide))
+
+
+@torch.no_grad()
+def detector(model, test, size=250):
+    """How well a detector finds the things of scenes."""
+    with evaluating(model) as device:
+        parts = [model.regions(test[i:i + size].images().to(device)) for i in range(0, len(test), size)]
+    found = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
+    return detection(found, targets(test.scenes))._asdict()

@@ -54,6 +54,7 @@ class ALBEFConfig:
     alpha: float = 0.4  # what the momentum model's word counts
     alpha_steps: int = 200  # over which alpha grows: at the start the momentum model knows nothing
     mask_probability: float = 0.15
+    never_masked: tuple = ()  # ids of words that say nothing of a picture (Bitton et al. 2021); not in the paper
     index_targets: bool = False  # fine-tuning for retrieval: captions of one picture share it, no masked language
 
     @classmethod
@@ -253,14 +254,14 @@ class ALBEF(Distilling):
             self.online.text.fuse(torch.cat([states, states[text_of]]), torch.cat([mask, mask[text_of]]),
                                   torch.cat([image_states[image_of], image_states]))[:, 0]])
         matching_logits = self.itm(fused_cls)
-        losses = {"contrastive": contrastive,
-                  "matching": matching_loss(matching_logits, torch.arange(3 * b, device=ids.device) < b)}
+        matched = torch.arange(3 * b, device=ids.device) < b
+        losses = {"contrastive": contrastive, "matching": matching_loss(matching_logits, matched)}
 
-        # Masked language modelling, equation 3, with soft targets equation 7: a pass of its own, on matched pairs only.
-        # [CLS] and padding are never masked, [SEP] can be.
+        # Masked language modelling, equations 3 and 7: a pass of its own, on matched pairs. [SEP] can be masked as well.
         logits = teacher = None
         if not c.index_targets:
-            masked = masked or mask_tokens(ids, mask & (ids != c.cls_id), c.mask_id, c.vocab, c.mask_probability)
+            words = mask & ~torch.isin(ids, ids.new_tensor([c.cls_id, *c.never_masked]))
+            masked = masked or mask_tokens(ids, words, c.mask_id, c.vocab, c.mask_probability)
             logits = self.online.language(masked.ids, mask, image_states)
             with torch.no_grad():
                 teacher = self.momentum.language(masked.ids, mask, image_states_m)
@@ -271,8 +272,7 @@ class ALBEF(Distilling):
     def loss(self, batch):
         """{"contrastive", "matching", "masked language"}, equal weights (equation 5). batch: a mapping with images, ids
         and, with config.index_targets, index. With alpha > 0 the least possible loss is not 0."""
-        index = batch["index"] if self.config.index_targets else None
-        return self.step(batch["images"], batch["ids"], index).losses
+        return self.step(batch["images"], batch["ids"], batch["index"] if self.config.index_targets else None).losses
 
     @torch.no_grad()
     def rerank(self, images, ids, k):

@@ -58,6 +58,7 @@ class ViLBERTConfig:
     sep_id: int = 2
     mask_id: int = 3
     mask_probability: float = 0.15  # of words and of regions
+    never_masked: tuple = ()  # ids of words that say nothing of a picture (Bitton et al. 2021); not in the paper
     region_target: str = "classes"  # what is asked of a masked region; or "features", "contrast" (which one is it?)
     matched_only: bool = True  # ask for words and regions only where sentence and picture match
     hide_overlaps: bool = False
@@ -257,7 +258,7 @@ class ViLBERT(nn.Module):
         # here, one in three million for the authors, who draw from all captions.
         replaced = chosen((b,), 0.5, ids.device)
         ids = torch.where(replaced[:, None], ids[torch.randint(b, (b,), device=ids.device)], ids)
-        may_hide = ~torch.isin(ids, ids.new_tensor([c.pad_id, c.cls_id, c.sep_id]))
+        may_hide = ~torch.isin(ids, ids.new_tensor([c.pad_id, c.cls_id, c.sep_id, *c.never_masked]))
         words = mask_tokens(ids, may_hide, c.mask_id, c.vocab, c.mask_probability)
         masked = mask_regions(regions, c.mask_probability, hide_overlaps=c.hide_overlaps)
         # The whole picture is made anew from what is left, else it would tell what is hidden. The sum is divided by the

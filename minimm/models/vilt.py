@@ -49,6 +49,7 @@ class ViLTConfig:
     modalities: int = 2  # text and picture; 3 for a task with two pictures
     max_patches: int | None = None  # that training keeps of a picture, drawn at random
     mask_probability: float = 0.15
+    never_masked: tuple = ()  # ids of words that say nothing of a picture (Bitton et al. 2021); not in the paper
     count_pads: bool = False  # whether padding uses up what may be hidden, see masking.whole_word_mask
 
     @classmethod
@@ -211,7 +212,7 @@ class ViLT(nn.Module):
 
     def hide(self, ids):
         """Words hidden at random, never [CLS], [SEP] or padding: masking.Masked."""
-        c, special = self.config, [self.config.cls_id, self.config.sep_id]
+        c, special = self.config, [self.config.cls_id, self.config.sep_id, *self.config.never_masked]
         check_ids(ids, c.vocab if self.continues is None else len(self.continues), c.context)
         if self.continues is None:
             words = ~torch.isin(ids, torch.tensor([c.pad_id, *special], device=ids.device))
@@ -251,8 +252,7 @@ class ViLT(nn.Module):
 
     def loss(self, batch):
         """{"matching", "alignment", "masked language"}: equal weights, the alignment's 0.1 is in it. Chance is ln 2 for
-        the first; the second can fall below 0. batch: a mapping with images, ids and, where they differ, sizes; it may
-        bring false_images and false_sizes."""
+        the first, the second can fall below 0. batch: images, ids, perhaps sizes, false_images and false_sizes."""
         more = (batch.get(name) for name in ("sizes", "false_images", "false_sizes"))
         return self.step(batch["images"], batch["ids"], *more).losses
 

@@ -31,6 +31,11 @@ yesterday vintage style last chance full story share friends made care download 
 """
 
 
+#: Words that say nothing of a picture: who has to guess them learns language alone.
+FUNCTION_WORDS = ("[PAD]", "[CLS]", "[SEP]", "[MASK]", "a", "an", "the", ",", "?", ":", ".", "of", "at", "in", "on", "with",
+                  "to", "is", "are", "there", "this", "that", "it", "and", "or", "picture", "we", "see", "here", "look")
+
+
 class Tokenizer:
     """Words to numbers and back.
 

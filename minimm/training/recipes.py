@@ -25,6 +25,7 @@ from ..scenes import Batches, TaskBatches, load, tokenizer
 from ..scenes.detection import DetectionBatches
 from ..scenes.labels import LabelBatches
 from ..scenes.tasks import TASKS, as_scores, as_words
+from ..scenes.tokenizer import FUNCTION_WORDS
 from . import tuning
 from .hard import HardCaptions
 from .loop import fit
@@ -56,6 +57,8 @@ class Recipe:
     precision: str = "auto"
 
 
+#: What is hidden to be guessed: words that say something of the picture, more of them than the authors hide of all words.
+MASKING = {"mask_probability": 0.3, "never_masked": tuple(tokenizer.ids[word] for word in FUNCTION_WORDS)}
 #: The tokens that continue a word, for ViLT's whole-word masking.
 CONTINUES = torch.tensor([token.startswith("##") for token in tokenizer.vocabulary])
 #: ViLT's depth and its linear patches: the start of ViLT, which has nothing else between pixels and transformer.
@@ -64,14 +67,14 @@ PATCHES = LabelledConfig(layers=ViLTConfig().layers, stem=False)
 
 def vilt(patches):
     """A ViLT whose patches and blocks learnt labels."""
-    model = ViLT(ViLTConfig(), CONTINUES)
+    model = ViLT(ViLTConfig(never_masked=MASKING["never_masked"]), CONTINUES)
     tuning.start_patches(model.encoder, patches.vision)
     return model
 
 
 def albef(labelled):
     """An ALBEF whose picture encoder, and the momentum copy of it, learnt labels."""
-    model = ALBEF(ALBEFConfig(momentum=tuning.MOMENTUM, alpha_steps=tuning.ALPHA_STEPS))
+    model = ALBEF(ALBEFConfig(momentum=tuning.MOMENTUM, alpha_steps=tuning.ALPHA_STEPS, **MASKING))
     for encoders in (model.online, model.momentum):
         encoders.vision.load_state_dict(labelled.vision.state_dict())
     return model
@@ -83,7 +86,7 @@ RECIPES = {
     "detector": Recipe(lambda: Detector(DetectorConfig()), steps=800, batch=16, sees="boxes"),
     "vse": Recipe(lambda: VSE(VSEConfig()), steps=1000),
     "clip": Recipe(lambda: CLIP(CLIPConfig()), steps=800, lr=7e-4, weight_decay=0.1),
-    "vilbert": Recipe(lambda: ViLBERT(ViLBERTConfig()), steps=1500, regions=True, sees="descriptions"),
+    "vilbert": Recipe(lambda: ViLBERT(ViLBERTConfig(**MASKING)), steps=1500, regions=True, sees="descriptions"),
     "vilt": Recipe(vilt, steps=1000, starts=("labels-patches",), sees="descriptions"),
     "albef": Recipe(albef, steps=1000, starts=("labels",), sees="descriptions"),
 }

@@ -19,7 +19,7 @@ from ..evaluation import report
 from ..evaluation.tasks import chance
 from ..objectives.contrastive import similarity
 from ..scenes import TASKS, load
-from . import weights
+from . import tables, weights
 from .recipes import RECIPES, checkpoint_of, regions, settings, train
 
 ARCHITECTURES = ("vse", "clip", "vilbert", "vilt", "albef")
@@ -139,6 +139,7 @@ def main():
         save(path, result)
         if seed == 0 and weights.ships(name):
             weights.store(name, model, result)
+        tables.write(ARCHITECTURES)
         print(f"{path.name} is made")
 
 

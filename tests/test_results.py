@@ -1,0 +1,64 @@
+"""Results of runs: what is made in which order, and how they are put side by side."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from minimm.training import RECIPES, results, tables
+
+
+def test_runs_are_rows_of_the_table_and_seed_0_comes_first():
+    runs = results.runs()
+    assert len(set(runs)) == len(runs) and {name for name, _ in runs} <= set(RECIPES)
+    seeds = [seed for _, seed in runs]
+    assert seeds == sorted(seeds[:seeds.count(0)]) + [s for s in seeds if s] and set(seeds) == {0, 1, 2}
+    for name in ("vse", "albef", "vilt-retrieval", "clip-vqa"):
+        assert {seed for n, seed in runs if n == name} == {0, 1, 2}
+    assert ("albef-pairs", 0) in runs and ("albef-pairs", 1) not in runs and ("clip-vqa-without-picture", 0) in runs
+
+
+def test_a_curve_is_the_mean_of_stretches():
+    run = SimpleNamespace(losses={"a": [1.0, 3.0, 5.0, 7.0, 9.0], "b": [2.0] * 5})
+    assert results.curve(run, points=2) == {"a": [2.0, 6.0, 9.0], "b": [2.0, 2.0, 2.0]}
+
+
+def stored(folder, name, seed, r1, seconds=60.0, **more):
+    result = {"seconds": seconds, "seconds of starts": {"labels": 30.0},
+              "test": {"text retrieval": {"r1": r1}, "machine": "x", **more}, "novel": {}}
+    results.save(folder / f"{name}-seed{seed}.json", result)
+
+
+def test_the_table_by_hand(tmp_path):
+    stored(tmp_path, "clip", 0, 80.0)
+    stored(tmp_path, "clip", 1, 90.004, seconds=120.0)
+    stored(tmp_path, "vse", 0, 70.0, extra=1)
+    rows = tables.collect(tmp_path)
+    assert rows["clip"]["seeds"] == [0, 1]
+    assert rows["clip"]["minutes"] == {"mean": 2.0, "lowest": 1.5, "highest": 2.5, "runs": 2}
+    assert rows["clip"]["test"]["text retrieval"]["r1"] == {"mean": 85.0, "lowest": 80.0, "highest": 90.0, "runs": 2}
+    assert rows["clip"]["test"]["machine"] == "x" and rows["vse"]["test"]["extra"]["mean"] == 1
+    lines = tables.markdown(rows, ("vse", "clip")).splitlines()
+    assert lines[0] == "| test split | vse | clip |"
+    assert "| minutes, with starts | 1.5 | 2.0 (1.5 to 2.5) |" in lines
+    assert "| text R@1 of 1,000 | 70.0 | 85.0 (80.0 to 90.0) |" in lines and "| questions |  |  |" in lines
+
+
+def test_a_mapping_that_one_seed_lacks_is_left_out():
+    assert tables.combined([{"a": 1, "b": 2}, {"a": 3}]) == {"a": tables.spread([1, 3])}
+
+
+def test_an_unknown_run_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["minimm.training.results", "clap"])
+    with pytest.raises(SystemExit):
+        results.main()
+    assert "names: expected some of vse, clip" in capsys.readouterr().err
+
+
+def test_a_result_that_is_there_is_not_made_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(results, "result_path", lambda name, seed: tmp_path / f"{name}-seed{seed}.json")
+    monkeypatch.setattr("sys.argv", ["minimm.training.results", "vse", "--seeds", "1"])
+    (tmp_path / "vse-seed1.json").write_text(json.dumps({}))
+    monkeypatch.setattr(results, "measure", lambda *_: pytest.fail("made again"))
+    results.main()
+    assert "vse-seed1.json is there" in capsys.readouterr().out
