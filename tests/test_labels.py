@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from minimm.layers.vit import sine_positions
+from minimm.layers import TextEmbedding, init_normal
+from minimm.layers.embeddings import sine_places, sines
 from minimm.models.labelled import Labelled, LabelledConfig
 from minimm.scenes import Scene, Thing, load
 from minimm.scenes.labels import NOTHING, LabelBatches, labels
@@ -56,7 +57,7 @@ def test_chance_at_the_start_and_an_empty_place_has_no_colour():
 
 
 def test_positions_start_as_waves_of_rows_and_columns():
-    table = sine_positions(4, 8)
+    table = sine_places(4, 8)
     assert table.shape == (16, 8)
     assert table[0].tolist() == [0, 0, 1, 1, 0, 0, 1, 1]  # sin 0, cos 0, of the row and of the column
     torch.testing.assert_close(table[2 * 4 + 3], torch.tensor([
@@ -64,4 +65,13 @@ def test_positions_start_as_waves_of_rows_and_columns():
         math.sin(3), math.sin(3 / 100), math.cos(3), math.cos(3 / 100)]))
     assert len({tuple(row) for row in table.tolist()}) == 16
     with pytest.raises(ValueError, match="width: expected a multiple of 4"):
-        sine_positions(4, 6)
+        sine_places(4, 6)
+
+
+def test_positions_of_texts_start_as_waves_of_the_spread_of_the_words():
+    torch.manual_seed(0)
+    embedding = TextEmbedding(vocab=300, width=64, context=20).apply(init_normal(64))
+    std = 0.02 * (768 / 64) ** 0.5
+    torch.testing.assert_close(embedding.pos.weight, 2**0.5 * std * sines(20, 64))
+    assert embedding.tok.weight.std().item() == pytest.approx(std, rel=0.1)
+    assert embedding.pos.weight.square().mean().sqrt().item() == pytest.approx(std, rel=1e-4)

@@ -1,5 +1,6 @@
-"""How pictures become sequences."""
+"""How pictures become sequences, and where positions start."""
 
+import torch
 from einops import rearrange
 from torch import nn
 
@@ -43,3 +44,22 @@ class ConvStem(nn.Module):
 
     def forward(self, images):
         return rearrange(self.project(self.layers(images)), "b d r c -> b (r c) d")
+
+
+def sines(length, width):
+    """Sines and cosines of 0 to length - 1, `l d`: wave lengths from 1 to 10,000 (Vaswani et al. 2017, section 3.5).
+
+    Here they are where learnt positions START. Random ones, as usual, say nothing about who stands next to whom until
+    training has told it, place by place; a course's run ends before. Raises ValueError for an odd width.
+    """
+    expect(width % 2 == 0, "width", width, "an even number: sines and cosines")
+    angle = torch.outer(torch.arange(length), 1 / 10_000 ** (torch.arange(width // 2) / (width // 2)))
+    return torch.cat([angle.sin(), angle.cos()], dim=1)
+
+
+def sine_places(side, width):
+    """The same for the places of a square, `(side side) d`: half for the row, half for the column (as in Chen et al. 2021,
+    MoCo v3). Raises ValueError unless the width is a multiple of 4."""
+    expect(width % 4 == 0, "width", width, "a multiple of 4: sines and cosines of rows and of columns")
+    wave = sines(side, width // 2)
+    return torch.cat([wave.repeat_interleave(side, 0), wave.repeat(side, 1)], dim=1)

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .embeddings import sines
 from .inputs import check_ids
 
 
@@ -60,7 +61,8 @@ def init_normal(width=768):
 
     width: of the model. 0.02 fits BERT's 768: there a matrix makes of unit inputs outputs of 0.55. A narrower model gets
     the standard deviation that does the same, 0.02 sqrt(768 / width); with 0.02 itself the states of a width of 128
-    hardly depend on the words, and nothing is learnt for hundreds of steps.
+    hardly depend on the words, and nothing is learnt for hundreds of steps. Positions of texts start as `sines` of the
+    same standard deviation.
     """
     std = 0.02 * (768 / width) ** 0.5
 
@@ -69,5 +71,8 @@ def init_normal(width=768):
             nn.init.normal_(module.weight, std=std)
             if getattr(module, "bias", None) is not None:
                 nn.init.zeros_(module.bias)
+        if isinstance(module, TextEmbedding):  # behind its tables: `apply` comes to the parts first
+            with torch.no_grad():
+                module.pos.weight.copy_(2**0.5 * std * sines(*module.pos.weight.shape))
 
     return start

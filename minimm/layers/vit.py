@@ -5,7 +5,7 @@ from torch import nn
 
 from .._errors import expect
 from .blocks import PreNormBlock
-from .embeddings import ConvStem, PatchEmbedding
+from .embeddings import ConvStem, PatchEmbedding, sine_places
 from .inputs import check_images
 
 
@@ -21,7 +21,7 @@ class VisionTransformer(nn.Module):
         self.image = image
         self.patch = ConvStem(width, patch) if stem else PatchEmbedding(width, patch)
         self.cls = nn.Parameter(0.02 * torch.randn(width))
-        self.pos = nn.Parameter(torch.cat([torch.zeros(1, width), sine_positions(image // patch, width)]))
+        self.pos = nn.Parameter(torch.cat([torch.zeros(1, width), sine_places(image // patch, width)]))
         self.blocks = nn.ModuleList(PreNormBlock(width, heads, hidden, eps=eps) for _ in range(layers))
         self.ln_final = nn.LayerNorm(width, eps=eps)
 
@@ -37,17 +37,3 @@ class VisionTransformer(nn.Module):
     def features(self, images):
         """The state of the class token, `b 3 h w -> b d`: linear probes start here."""
         return self(images)[:, 0]
-
-
-def sine_positions(side, width):
-    """Sines and cosines of row and column of a square of places, `(side side) d`: where learnt positions start.
-
-    Random ones of a standard deviation of 0.02, as usual, are lost beside the patches for as long as a course's run
-    takes: a model learns what there is and not where. Waves of 1 to 10,000 places as in Chen et al. 2021 (MoCo v3).
-    Raises ValueError unless the width is a multiple of 4.
-    """
-    expect(width % 4 == 0, "width", width, "a multiple of 4: sines and cosines of rows and of columns")
-    angle = torch.outer(torch.arange(side), 1 / 10_000 ** (torch.arange(width // 4) / (width // 4)))
-    wave = torch.cat([angle.sin(), angle.cos()], dim=1)
-    rows, columns = wave.repeat_interleave(side, 0), wave.repeat(side, 1)
-    return torch.cat([rows, columns], dim=1)

@@ -94,11 +94,11 @@ RECIPES = {
 ARCHITECTURES = tuple(RECIPES)
 #: Task -> how all five are tuned for it: the same data and the same number of steps.
 TUNING = {
-    "retrieval": Recipe(None, steps=300, lr=3e-4),
-    "vqa": Recipe(None, steps=1000, lr=1e-3),
-    "entailment": Recipe(None, steps=600, lr=5e-4),
-    "pairs": Recipe(None, steps=800, lr=5e-4),
-    "why": Recipe(None, steps=600, batch=64, lr=5e-4),
+    "retrieval": Recipe(None, steps=200, lr=3e-4),
+    "vqa": Recipe(None, steps=1500),
+    "entailment": Recipe(None, steps=600),
+    "pairs": Recipe(None, steps=600),
+    "why": Recipe(None, steps=400, batch=64),
     "multitask": Recipe(None, steps=2000, batch=64, lr=5e-4),
 }
 
