@@ -1,4 +1,4 @@
-"""Regions of the scenes of a part, found once and kept in a file: ViLBERT reads them, it does not train the detector."""
+"""Regions of the scenes of a part, found once and kept in a file: ViLBERT reads them, and trains no detector."""
 
 import hashlib
 import json
