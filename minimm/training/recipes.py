@@ -72,9 +72,9 @@ def vilt(patches):
     return model
 
 
-def albef(labelled):
+def albef(labelled, masking=MASKING):
     """An ALBEF whose picture encoder, and the momentum copy of it, learnt labels."""
-    model = ALBEF(ALBEFConfig(momentum=tuning.MOMENTUM, alpha_steps=tuning.ALPHA_STEPS, **MASKING))
+    model = ALBEF(ALBEFConfig(momentum=tuning.MOMENTUM, alpha_steps=tuning.ALPHA_STEPS, **masking))
     for encoders in (model.online, model.momentum):
         encoders.vision.load_state_dict(labelled.vision.state_dict())
     return model
@@ -83,7 +83,7 @@ def albef(labelled):
 RECIPES = {
     "labels": Recipe(Labelled, steps=400, warmup=50, sees="labels"),
     "labels-patches": Recipe(lambda: Labelled(PATCHES), steps=600, warmup=50, sees="labels"),
-    "detector": Recipe(lambda: Detector(DetectorConfig()), steps=800, batch=16, sees="boxes"),
+    "detector": Recipe(lambda: Detector(DetectorConfig()), steps=800, batch=16, lr=2e-3, sees="boxes"),
     "vse": Recipe(lambda: VSE(VSEConfig()), steps=1000),
     "clip": Recipe(lambda: CLIP(CLIPConfig()), steps=800, lr=7e-4, weight_decay=0.1),
     "vilbert": Recipe(lambda: ViLBERT(ViLBERTConfig(**MASKING)), steps=1500, regions=True, sees="descriptions"),
@@ -118,6 +118,14 @@ RECIPES |= {f"{architecture}-{task}": _tuned(architecture, task, make)
 # What is there to be had without eyes, and without reading: CLIP's towers, one of which sees the same all the time.
 RECIPES |= {f"clip-{task}-without-{hide}": replace(RECIPES[f"clip-{task}"], hide=hide)
             for task in TASKS for hide in ("picture", "text")}
+
+
+# What fails: to fuse before anything is aligned, and to align by captions alone, of whose words any may be hidden.
+RECIPES |= {
+    "albef-vqa-unaligned": replace(RECIPES["albef-vqa"], starts=("labels",),
+                                   make=lambda labelled: tuning.HEADS["albef"]["vqa"](albef(labelled))),
+    "albef-captions": replace(RECIPES["albef"], make=lambda labelled: albef(labelled, {}), sees="captions"),
+}
 
 
 def row(architecture, task=None):

@@ -36,7 +36,8 @@ def runs():
     once = [f"{a}-{task}" for task in TASKS if task != "vqa" for a in ARCHITECTURES]
     blind = [name for name in RECIPES if name.endswith(("without-picture", "without-text"))]
     shipped = ["detector", *(f"{a}-multitask" for a in ARCHITECTURES)]
-    return [*((name, 0) for name in (*several, *once, *blind, *shipped)),
+    failing = ["albef-vqa-unaligned", "albef-captions"]
+    return [*((name, 0) for name in (*several, *once, *blind, *shipped, *failing)),
             *((name, seed) for seed in SEEDS[1:] for name in several)]
 
 
