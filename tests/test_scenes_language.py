@@ -131,6 +131,7 @@ def sentences(scene, other, key):
     return ([t for q in questions.questions(scene, key) for t in (q.text, q.answer)]
             + [h.text for h in statements.hypotheses(scene, key)]
             + [statements.premise(scene).text, statements.statement(scene, other, key).text]
+            + [d.text for d in statements.descriptions(scene, key)]
             + ([why.question, *why.answers, *why.rationales] if why else [])
             + [r.text for r in reasoning.referring(scene, key)])
 
@@ -157,7 +158,7 @@ def test_same_key_same_sentences_on_every_machine(noisy_captions):
     lines += [made.caption.text for _, _, made in noisy_captions][:600]
     # A new value means that the same seed now gives other sentences: change it only on purpose.
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
-    assert digest == "a1b7296b00cbb235df794c1e0a8b7615cb850cb8d03a1d3188a169bca47fc096"
+    assert digest == "aa41d44d8dbbe72bbea5c7b5a1e8707ecc1311605945ad7791a232caf8512592"
 
 
 def test_another_key_gives_other_sentences():
@@ -304,6 +305,27 @@ def undone(text, change):
     assert words[change.start:change.start + len(after)] == after
     words[change.start:change.start + len(after)] = change.before.split()
     return " ".join(words).replace(" ,", ",")
+
+
+@pytest.mark.parametrize("split", ["train", "novel"])
+def test_descriptions_are_true_and_of_their_kind(split):
+    for i in range(300):
+        scene = make(split, i)
+        told = statements.descriptions(scene, (split, 0, i))
+        related = statements.RELATED if len(scene.things) > 1 else 0
+        assert Counter(d.kind for d in told) == +Counter({
+            "full": statements.FULL + statements.RELATED - related, "related": related, "claim": statements.CLAIMS})
+        all_said = Counter((t.icon, t.colour, t.size, t.place) for t in scene.things)
+        for text, kind in told:
+            if kind == "claim":
+                assert judged(text, scene) == "entailment"
+                continue
+            if kind == "full":
+                assert facts(text) == (all_said, scene.background, None)
+                continue
+            first, relation, second = re.match(rf"(an? .*?),? {_RELATION} (an? .*?)(?:, | at night| on | in |$)", text).groups()
+            assert any(stands(scene.things[a], relation, scene.things[b])
+                       for a in found(first, scene) for b in found(second, scene))
 
 
 def test_noise_can_be_undone_and_says_what_its_facts_say(noisy_captions):
