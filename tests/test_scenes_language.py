@@ -158,7 +158,7 @@ def test_same_key_same_sentences_on_every_machine(noisy_captions):
     lines += [made.caption.text for _, _, made in noisy_captions][:600]
     # A new value means that the same seed now gives other sentences: change it only on purpose.
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
-    assert digest == "aa41d44d8dbbe72bbea5c7b5a1e8707ecc1311605945ad7791a232caf8512592"
+    assert digest == "514a84a2eca49fa72f0382ec97c13cda379b6b01da0fe4766a05a0247588399f"
 
 
 def test_another_key_gives_other_sentences():
@@ -308,21 +308,15 @@ def undone(text, change):
 
 
 @pytest.mark.parametrize("split", ["train", "novel"])
-def test_descriptions_are_true_and_of_their_kind(split):
+def test_descriptions_leave_nothing_out_or_relate_two_things(split):
     for i in range(300):
         scene = make(split, i)
-        told = statements.descriptions(scene, (split, 0, i))
-        related = statements.RELATED if len(scene.things) > 1 else 0
-        assert Counter(d.kind for d in told) == +Counter({
-            "full": statements.FULL + statements.RELATED - related, "related": related, "claim": statements.CLAIMS})
+        told = [d.text for d in statements.descriptions(scene, (split, 0, i))]
+        assert len(told) == statements.FULL + (statements.RELATED if len(scene.things) > 1 else 0)
         all_said = Counter((t.icon, t.colour, t.size, t.place) for t in scene.things)
-        for text, kind in told:
-            if kind == "claim":
-                assert judged(text, scene) == "entailment"
-                continue
-            if kind == "full":
-                assert facts(text) == (all_said, scene.background, None)
-                continue
+        for text in told[:statements.FULL]:
+            assert facts(text) == (all_said, scene.background, None)
+        for text in told[statements.FULL:]:
             first, relation, second = re.match(rf"(an? .*?),? {_RELATION} (an? .*?)(?:, | at night| on | in |$)", text).groups()
             assert any(stands(scene.things[a], relation, scene.things[b])
                        for a in found(first, scene) for b in found(second, scene))

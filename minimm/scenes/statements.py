@@ -21,13 +21,6 @@ _colours, _sizes, _places = tuple(COLOURS), tuple(SIZES), tuple(PLACES)
 _AN = {word: f"{'an' if word[0] in 'aeiou' else 'a'} {word}" for word in INVISIBLE}
 
 
-class Description(NamedTuple):
-    """A true sentence about a scene, and its kind: "full", "related" or "claim"."""
-
-    text: str
-    kind: str
-
-
 class Hypothesis(NamedTuple):
     """A sentence, its label (one of LABELS), and the adjective in it that no picture shows, or None."""
 
@@ -50,6 +43,22 @@ def premise(scene):
     return Caption(listing(mentions) + where_text(scene.background), mentions, scene.background)
 
 
+#: Descriptions of a scene: so many that leave nothing out, and so many that relate two things.
+FULL, RELATED = 3, 2
+
+
+def descriptions(scene, key):
+    """What people write who are asked for all that they see, as for Visual Genome (Krishna et al. 2017), from which ALBEF
+    and ViLT learnt beside captions: premises that name the things in any order, and captions with a relation.
+    Of a thing alone there is no relation: premises only, all the same.
+
+    key: what the random stream hangs on, such as (split, seed, index).
+    """
+    random = stream("descriptions", *key)
+    full = [premise(scene._replace(things=tuple(shuffled(random, scene.things)))) for _ in range(FULL)]
+    return (*full, *(caption(scene, random, RELATING) for _ in range(RELATED if len(scene.things) > 1 else 0)))
+
+
 def _claim(random, things, named, truth, adjective):
     # a true or a false sentence about one thing
     i, form = int(random() * len(things)), int(random() * 5)
@@ -68,29 +77,6 @@ def _claim(random, things, named, truth, adjective):
     if form == 3:
         return f"{subject} is at the {thing.place if truth else pick(random, [p for p in _places if p != thing.place])}"
     return f"{subject} is {thing.size if truth else _sizes[thing.size == _sizes[0]]}"
-
-
-#: Descriptions of a scene: so many that leave nothing out, that relate two things, that claim one thing.
-FULL, RELATED, CLAIMS = 2, 2, 2
-
-
-def descriptions(scene, key):
-    """What people write who are asked for all that they see, and what of single regions, as for Visual Genome (Krishna et
-    al. 2017), from which ALBEF and ViLT learnt beside captions: Description, FULL + RELATED + CLAIMS of them.
-
-    Premises that name the things in any order; captions with a relation (of a thing alone: more premises); claims, each
-    about one thing. Unlike a caption a claim fits many a picture.
-
-    key: what the random stream hangs on, such as (split, seed, index).
-    """
-    random, things = stream("descriptions", *key), scene.things
-    related = RELATED if len(things) > 1 else 0
-    full = [premise(scene._replace(things=tuple(shuffled(random, things)))) for _ in range(FULL + RELATED - related)]
-    related = [caption(scene, random, RELATING) for _ in range(related)]
-    named = names(things)
-    claims = [_claim(random, things, named, True, None) for _ in range(CLAIMS)]
-    return (*(Description(c.text, "full") for c in full), *(Description(c.text, "related") for c in related),
-            *(Description(text, "claim") for text in claims))
 
 
 def hypotheses(scene, key):
