@@ -146,7 +146,7 @@ VILBERT_SIZES = ViLBERTConfig(text_width=8, text_layers=1, text_heads=2, text_hi
 
 def built(make):
     """A model whose weights are large enough for its answers to differ, the same ones on every call."""
-    torch.manual_seed(0)
+    torch.manual_seed(1)
     model = make()
     for weight in model.parameters():
         if weight.ndim > 1:
@@ -247,7 +247,7 @@ def test_predictions_of_every_head(name):
     with torch.no_grad():
         model.eval()
         if name == "said answers":
-            expected = model.rank(batch["images"], batch["ids"], scenes.ANSWER_IDS, 8)[1][:, 0]
+            expected = model.rank(batch, batch["ids"], scenes.ANSWER_IDS, 8)[1][:, 0]
         else:
             expected = model(batch).argmax(1)
     assert torch.equal(predicted, expected) and len(predicted.unique()) > 1

@@ -181,7 +181,7 @@ def test_an_answer_sees_only_what_stands_before():
     torch.manual_seed(0)
     net = heads.Answerer(SMALL).eval()
     with torch.no_grad():
-        states, mask = net.question(picture("ALBEF")["images"], texts())
+        states, mask = net.question(picture("ALBEF"), texts())
         answers = ANSWERS[[0, 1, 2]]
         logits = net(states, mask, answers)
         changed = answers.clone()
@@ -194,16 +194,16 @@ def test_ranking_a_list_of_answers():
     torch.manual_seed(0)
     model = heads.ALBEFAnswers(heads.Answerer(SMALL)).eval()
     images, ids = picture("ALBEF")["images"], texts()
-    scores, numbers = model.rank(images, ids, ANSWERS, len(ANSWERS))
+    scores, numbers = model.rank({"images": images}, ids, ANSWERS, len(ANSWERS))
     assert scores.shape == numbers.shape == (B, 5)
     assert (scores.diff(dim=1) <= 0).all() and (numbers.sort(1).values == torch.arange(5)).all()
     # By hand for one question and one answer: every word's log-probability, the first one twice.
     with torch.no_grad():
-        states, mask = model.online.question(images[:1], ids[:1])
+        states, mask = model.online.question({"images": images[:1]}, ids[:1])
         said = model.online(states, mask, ANSWERS[1:2]).log_softmax(-1)[0]
     by_hand = 2 * said[0, 6] + said[1, 7] + said[2, 2]
     torch.testing.assert_close(scores[0, numbers[0] == 1][0], by_hand)
-    few, chosen = model.rank(images, ids, ANSWERS, 2)
+    few, chosen = model.rank({"images": images}, ids, ANSWERS, 2)
     assert few.shape == (B, 2) and all(set(c.tolist()) <= set(range(5)) for c in chosen)
 
 
@@ -217,8 +217,23 @@ def test_pictures_and_texts_in_different_numbers(name, pictures):
     for model, batch in ((heads.Classifier(backbone, 2), few), (heads.Pairs(backbone, 2), two),
                          (heads.Choices(backbone), few)):
         choices = isinstance(model, heads.Choices)
-        with pytest.raises(ValueError, match=f"ids: expected one for each, but got 3 texts for {pictures} pictures"):
+        words = f"of: expected numbers from 0 to {pictures - 1}, but got 0 to 2" if choices else \
+            f"ids: expected one for each, but got 3 texts for {pictures} pictures"
+        with pytest.raises(ValueError, match=words):
             model.loss({**batch, "ids": ids[:, None].repeat(1, 2, 1) if choices else ids, "label": label})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_several_texts_about_one_picture(name):
+    """`of` says which picture a text is about: the same as to bring the picture again for each of them."""
+    backbone, few, of = backbones()[name].eval(), picture(name, b=2), torch.tensor([1, 0, 1])
+    again = {key: t[of] for key, t in few.items()}
+    for model, ids in ((heads.Classifier(backbone, 2), texts()), (heads.Choices(backbone), texts(b=6).view(3, 2, 6))):
+        torch.testing.assert_close(model({**few, "of": of, "ids": ids}), model({**again, "ids": ids}))
+        with pytest.raises(ValueError, match="of: expected numbers from 0 to 1"):
+            model({**few, "of": of + 1, "ids": ids})
+        with pytest.raises(ValueError, match="of: expected"):
+            model({**few, "of": of[:2], "ids": ids[:, :1] if ids.ndim == 3 else ids})
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -274,9 +289,9 @@ def test_wrong_answers():
     assert model.loss({**answer_batch(), "answers": answers[:, :1]})["answer"] == 0
     images = picture("ALBEF")["images"]
     with pytest.raises(ValueError, match="k: expected 1 to 5"):
-        model.rank(images, texts(), ANSWERS, 6)
+        model.rank({"images": images}, texts(), ANSWERS, 6)
     with pytest.raises(ValueError, match=r"answers: expected \[CLS\] and words"):
-        model.rank(images, texts(), ANSWERS[:, :1], 2)
+        model.rank({"images": images}, texts(), ANSWERS[:, :1], 2)
 
 
 def test_weights_of_another_size():

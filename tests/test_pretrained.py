@@ -1018,7 +1018,7 @@ def test_albef(name, bare, tmp_path):
         body = model.online.body
         assert torch.equal(model.online.decoder.fusion[1].xattn.k.weight,
                            tensors["text_decoder.bert.encoder.layer.1.crossattention.self.key.weight"])
-        scores, _ = model.rank(images, ids, torch.tensor([[1, 5, 2], [1, 6, 2], [1, 7, 2]]), 2)
+        scores, _ = model.rank({"images": images}, ids, torch.tensor([[1, 5, 2], [1, 6, 2], [1, 7, 2]]), 2)
         assert scores.isfinite().all()
     else:
         body = model.backbone

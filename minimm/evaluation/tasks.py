@@ -28,7 +28,7 @@ def predictions(model, data, task, see=None, hide=None, size=250, k=8):
         for start in range(0, len(asked), size):
             batch = to(batch_of(data, asked[start:start + size], see, hide), device)
             if isinstance(model, (ALBEFAnswers, Answerer)):
-                label = model.rank(batch["images"], batch["ids"], ANSWER_IDS.to(device), k)[1][:, 0]
+                label = model.rank(batch, batch["ids"], ANSWER_IDS.to(device), k)[1][:, 0]
             else:
                 label = model(batch).argmax(1)
             predicted.append(label.cpu())

@@ -6,7 +6,7 @@ Of ViLT and ALBEF the heads take what fine-tuning goes on with, `vilt.encoder` a
 CLIP and VSE++ have no joint vector: they get their two embeddings and the product of these, and the same heads.
 
 Letters: b pairs, l tokens, d width of the joint vector, c classes or choices. A picture is a mapping with `images`, or
-with what ViLBERT takes: `regions`, `boxes` and so on.
+with what ViLBERT takes: `regions`, `boxes` and so on; where several texts are about one, `of` `b` says which each is about.
 """
 
 from functools import singledispatch
@@ -36,10 +36,16 @@ def joint(model, picture, ids, number=0):
     raise TypeError(f"model: expected a CLIP, VSE, ViLBERT, ViLTEncoder or ALBEF Body, but got a {type(model).__name__}")
 
 
+def of_each(states, picture, ids):
+    """Rows of pictures as rows of texts: `picture["of"]` `b` says which picture each text is about; default: one each."""
+    return states[check_numbers(picture["of"], len(ids), len(states), "of")] if "of" in picture else states
+
+
 @joint.register(CLIP)
 @joint.register(VSE)
 def two_towers(model, picture, ids, number=0):
-    image, text = unit_length(model.encode_image(picture["images"])), unit_length(model.encode_text(ids))
+    image = of_each(unit_length(model.encode_image(picture["images"])), picture, ids)
+    text = unit_length(model.encode_text(ids))
     expect(len(image) == len(text), "ids", f"{len(text)} texts for {len(image)} pictures", "one for each")
     return torch.cat([image, text, image * text], dim=-1)
 
@@ -47,17 +53,18 @@ def two_towers(model, picture, ids, number=0):
 @joint.register(ViLBERT)
 def vilbert_joint(model, picture, ids, number=0):
     names = ("regions", "boxes", "region_mask", "sizes")
-    return model(ids=ids, **{name: picture[name] for name in names if name in picture}).fused
+    return model(ids=ids, **{name: of_each(picture[name], picture, ids) for name in names if name in picture}).fused
 
 
 @joint.register(ViLTEncoder)
 def vilt_joint(model, picture, ids, number=0):
-    return model(picture["images"], ids, picture.get("sizes"), modality=1 + number).pooled
+    images, sizes = (None if t is None else of_each(t, picture, ids) for t in (picture["images"], picture.get("sizes")))
+    return model(images, ids, sizes, modality=1 + number).pooled
 
 
 @joint.register(Body)
 def albef_joint(model, picture, ids, number=0):
-    return model.fused(ids, ids != model.config.pad_id, model.vision(picture["images"]))[:, 0]
+    return model.fused(ids, ids != model.config.pad_id, of_each(model.vision(picture["images"]), picture, ids))[:, 0]
 
 
 def joint_width(model):
@@ -140,7 +147,8 @@ class Choices(nn.Module):
         """Scores `b c`."""
         ids = batch["ids"]
         expect(ids.ndim == 3 and ids.shape[1] > 0, "ids", f"shape {tuple(ids.shape)}", "`b c l`: choices for each picture")
-        return torch.cat([self.head(joint(self.backbone, batch, choice)) for choice in ids.unbind(1)], dim=1)
+        of = batch.get("of", torch.arange(len(ids), device=ids.device)).repeat_interleave(ids.shape[1])
+        return self.head(joint(self.backbone, {**batch, "of": of}, ids.flatten(0, 1))).view(ids.shape[:2])
 
     def loss(self, batch):
         scores = self(batch)
@@ -224,10 +232,10 @@ class Answerer(nn.Module):
         take_weights(self.mlm, encoders.mlm.state_dict(), "encoders")
         return self
 
-    def question(self, images, ids):
-        """(states of the question with the picture `b l d`, where they are real `b l`)."""
+    def question(self, picture, ids):
+        """(states of the question with the picture `b l d`, where they are real `b l`). picture: images, perhaps `of`."""
         mask = ids != self.config.pad_id
-        return self.body.fused(ids, mask, self.body.vision(images)), mask
+        return self.body.fused(ids, mask, of_each(self.body.vision(picture["images"]), picture, ids)), mask
 
     def forward(self, states, mask, answers):
         """Question states `n l d` with their mask, answers `n a` of ids: logits of the next word, `n a v`."""
@@ -239,7 +247,7 @@ class Answerer(nn.Module):
     def said(self, batch):
         """What it says of every answer, `n a v`; batch as for `loss`."""
         of = check_numbers(batch["question"], len(batch["answers"]), len(batch["ids"]), "question")
-        states, mask = self.question(batch["images"], batch["ids"])
+        states, mask = self.question(batch, batch["ids"])
         return self(states[of], mask[of], batch["answers"])
 
     def loss(self, batch, teacher=None, alpha=0.0):
@@ -254,7 +262,7 @@ class Answerer(nn.Module):
         return {"answer": weighted_answers(of_answer, batch["weights"], len(batch["ids"]))}
 
     @torch.no_grad()
-    def rank(self, images, ids, answers, k):
+    def rank(self, picture, ids, answers, k):
         """The best of a fixed list of answers `n a`: (scores `b k`, their numbers `b k`), the best first.
 
         The k answers with the likeliest first word are scored whole, by the sum of their words' log-probabilities. As in
@@ -262,7 +270,7 @@ class Answerer(nn.Module):
         """
         expect(answers.ndim == 2 and answers.shape[1] > 1, "answers", f"shape {tuple(answers.shape)}", "[CLS] and words")
         expect(1 <= k <= len(answers), "k", k, f"1 to {len(answers)}, the number of answers")
-        states, mask = self.question(images, ids)
+        states, mask = self.question(picture, ids)
         first = self(states, mask, answers[:1, :1].expand(len(ids), 1))[:, 0].log_softmax(-1)  # b v
         likely, numbers = first[:, answers[:, 1]].topk(k)  # b k
         chosen = answers[numbers.flatten()]  # (b k) a
@@ -282,6 +290,6 @@ class ALBEFAnswers(Distilling):
             teacher = self.momentum.said(batch)
         return self.online.loss(batch, teacher, self.alpha())
 
-    def rank(self, images, ids, answers, k):
+    def rank(self, picture, ids, answers, k):
         """See `Answerer.rank`."""
-        return self.online.rank(images, ids, answers, k)
+        return self.online.rank(picture, ids, answers, k)

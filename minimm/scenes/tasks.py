@@ -9,6 +9,7 @@ Letters: b examples, l tokens, c choices, n answers, a their tokens.
 """
 
 from functools import lru_cache
+from itertools import groupby
 from typing import NamedTuple
 
 import torch
@@ -89,7 +90,8 @@ def examples(data, task):
 def batch_of(data, chosen, see=None, hide=None):
     """Examples of one task, all that a model needs of them: a mapping.
 
-    The picture's tensors, as `see` gives them (see `Batches`); those of two pictures stand under "left" and "right".
+    The tensors of the pictures, as `see` gives them (see `Batches`), each picture once; "of": `b`, which of them each
+    example is about. Those of two pictures stand under "left" and "right", a pair an example, without "of".
     "ids": `b l`, with choices `b c l`; "label": `b`.
     hide: "picture" or "text", to find out how far one gets with the other alone. A hidden picture is 0 everywhere, with
     all its regions at one point; a hidden text is [CLS] [SEP].
@@ -98,11 +100,16 @@ def batch_of(data, chosen, see=None, hide=None):
     expect(len(chosen) > 0, "chosen", "none", "at least one example")
     expect(hide in HIDE, "hide", repr(hide), f"one of {HIDE}")
 
-    def picture(number):
-        seen = (see or data.see)(torch.tensor([e.scenes[number] for e in chosen]))
+    def pictures(numbers):
+        seen = (see or data.see)(torch.tensor(numbers))
         return {name: _blank(t) for name, t in seen.items()} if hide == "picture" else seen
 
-    of_pictures = picture(0) if len(chosen[0].scenes) == 1 else {"left": picture(0), "right": picture(1)}
+    if len(chosen[0].scenes) == 1:
+        place = {}  # number of a scene -> its row
+        of = [place.setdefault(e.scenes[0], len(place)) for e in chosen]
+        of_pictures = {**pictures(list(place)), "of": torch.tensor(of)}
+    else:
+        of_pictures = {side: pictures([e.scenes[i] for e in chosen]) for i, side in enumerate(("left", "right"))}
     ids = tokenizer.pad([_encode("" if hide == "text" else text) for e in chosen for text in e.texts])
     if len(chosen[0].texts) > 1:
         ids = ids.unflatten(0, (len(chosen), -1))
@@ -120,25 +127,26 @@ def to(batch, device):
 
 
 class TaskBatches:
-    """Batches of the examples of a task, as a function of the step, like `Batches`.
+    """Batches of the examples of a task, as a function of the step, like `Batches`: `size` scenes (pairs of them), each
+    with all that is asked about it, so that a model whose picture encoder works alone looks at each but once.
 
-    Every epoch goes through all examples in a new order. Arguments as for `batch_of`; `as_scores` and `as_words` give
+    Every epoch goes through all scenes in a new order. Arguments as for `batch_of`; `as_scores` and `as_words` give
     the answers of vqa the form that models learn. Raises ValueError for an unknown task or `hide`, and if the size is
-    not between 1 and the number of examples.
+    not between 1 and the number of scenes with an example.
     """
 
     def __init__(self, data, task, size, seed=0, device=None, see=None, hide=None):
         expect(hide in HIDE, "hide", repr(hide), f"one of {HIDE}")
         self.data, self.task, self.seed, self.device, self.see, self.hide = data, task, seed, device, see, hide
-        self.examples = examples(data, task)
-        self.steps = Steps(len(self.examples), size, self.order)
+        self.of_scene = [tuple(of) for _, of in groupby(examples(data, task), lambda e: e.scenes)]
+        self.steps = Steps(len(self.of_scene), size, self.order)
 
     def order(self, epoch):
-        """The examples of an epoch, in their order."""
-        return shuffled(stream("task", self.task, self.seed, epoch), self.examples)
+        """The scenes of an epoch in their order, each as a tuple of its examples."""
+        return shuffled(stream("task", self.task, self.seed, epoch), self.of_scene)
 
     def __call__(self, step):
-        batch = batch_of(self.data, self.steps(step), self.see, self.hide)
+        batch = batch_of(self.data, [e for of in self.steps(step) for e in of], self.see, self.hide)
         return to(batch, self.device) if self.device else batch
 
 
