@@ -13,8 +13,9 @@ def device():
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def load(name):
-    """A trained model of the course, such as `load("clip")`; see `minimm.training.weights.load`."""
+def load(name, task=None):
+    """A trained model of the course, such as `load("clip")` or `load("albef", task="vqa")`; see
+    `minimm.training.weights.load`."""
     from .training import weights  # only here, so that `import minimm` stays quick
 
-    return weights.load(name)
+    return weights.load(name, task)
