@@ -95,7 +95,7 @@ ARCHITECTURES = tuple(RECIPES)
 #: Task -> how all five are tuned for it: the same data and the same number of steps.
 TUNING = {
     "retrieval": Recipe(None, steps=200, lr=3e-4),
-    "vqa": Recipe(None, steps=1500, batch=40),  # scenes, with some 6.6 questions each
+    "vqa": Recipe(None, steps=1200, batch=40),  # scenes, with some 6.6 questions each
     "entailment": Recipe(None, steps=600, batch=40),  # with 3 hypotheses each
     "pairs": Recipe(None, steps=600),
     "why": Recipe(None, steps=400, batch=32),  # with 2 questions of 4 choices each
