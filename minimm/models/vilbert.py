@@ -160,6 +160,7 @@ class ViLBERT(nn.Module):
         self.mrm = MaskedLanguageHead(asked, c.vision_width, vocab_matrix=True)  # as for words, with its own matrix
         self.rank = nn.Linear(c.co_width, 1) if c.retrieval else None
         self.apply(init_normal(c.text_width))
+        self.vision_embed.loc.apply(init_normal(5))  # five inputs, which would be lost beside the features
 
     def check(self, regions, boxes, region_mask=None, sizes=None):
         """Regions, from what `forward` takes. Raises what `objectives.regions.check_regions` raises."""
