@@ -132,13 +132,13 @@ def main():
     for name, seed in runs():
         if given.names and name not in given.names or seed not in given.seeds:
             continue
-        path = result_path(name, seed)
-        if path.exists():
+        path, stored = result_path(name, seed), seed == 0 and weights.ships(name)
+        if path.exists() and (not stored or weights.path_of(name).exists()):
             print(f"{path.name} is there")
             continue
         model, result = measure(name, seed)
         save(path, result)
-        if seed == 0 and weights.ships(name):
+        if stored:
             weights.store(name, model, result)
         tables.write(ARCHITECTURES)
         print(f"{path.name} is made")
