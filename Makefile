@@ -33,6 +33,7 @@ help:
 	@echo "  make course     execute all notebooks and write them as web pages: build/course/index.html"
 	@echo "  make bench      compare minimm with other libraries: quality, speed, memory"
 	@echo "  make results    rebuild the results in data/results, run by run"
+	@echo "                  option: NLVR=FOLDER, where that corpus is (data/nlvr.md), for its results as well"
 	@echo "  make clean      delete what the other targets left behind (not .venv, not downloads)"
 
 lab:
@@ -57,7 +58,7 @@ bench:
 
 results:
 	$(call environment)
-	@$(VENV_PYTHON) -m minimm.training.results
+	@$(VENV_PYTHON) -m minimm.training.results $(if $(NLVR),--nlvr '$(NLVR)')
 
 clean:
 	@rm -rf build .pytest_cache .hypothesis *.egg-info
