@@ -46,8 +46,9 @@ def result_path(name, seed):
 
 
 def seconds_of(name, seed):
-    """Of the run and of all that it starts from: {name: seconds of training}, the regions' search among them."""
-    recipe, spent = RECIPES[name], {}
+    """Of the run and of all that it starts from, the detector of its regions as well: {name: seconds of training}."""
+    recipe = RECIPES[name]
+    spent = seconds_of("detector", 0) if recipe.regions else {}
     for start in recipe.starts:
         spent |= seconds_of(start, seed)
     state = torch.load(checkpoint_of(FOLDER, name, seed), map_location="cpu", weights_only=True)
