@@ -120,7 +120,7 @@ def masked_words(model, test, see=None):
     return {what: masked_accuracy(model, test, what, see) for what in ("icon", "colour", "place", "relation")}
 
 
-def task(model, test, task, see=None, hide=None):
+def answered(model, test, task, see=None, hide=None):
     """How often the answers of a fine-tuned model are right, by kind."""
     return accuracy(test, task, predictions(model, test, task, see, hide))
 

@@ -87,10 +87,10 @@ def curve(run, points=40):
 def measured(model, architecture, task, data, see, hide=None):
     """What is measured of a model on the scenes of one split."""
     if task == "multitask":
-        return {task: report.task(model.heads[task], data, task, see) for task in TASKS}
+        return {task: report.answered(model.heads[task], data, task, see) for task in TASKS}
     for name in TASKS:
         if task.startswith(name):
-            return {**report.task(model, data, name, see, hide), "chance": chance(data, name, load("train"))}
+            return {**report.answered(model, data, name, see, hide), "chance": chance(data, name, load("train"))}
     if architecture == "detector":
         return report.detector(model, data)
     if architecture in ("vse", "clip"):
