@@ -116,14 +116,17 @@ def test_one_word_a_scene(what):
     says = [i for i, of in enumerate(REAL.captions)
             if any(c.relation if what == "relation" else any(getattr(m, what) for m in c.mentions) for c in of)]
     assert [row.scene for row in rows] == says and len(says) > 75
+    chosen = set()
     for row in rows:
         start, stop = row.at.start, row.at.stop
         right = [fill for fill, true in row.fills.items() if true]
         filled = [row.ids[:start] + list(fill) + row.ids[stop:] for fill in right]
         # One of the right words is the caption's own; an icon is the only one, as all things are named.
-        assert sum(ids in REAL.ids[row.scene] for ids in filled) >= 1
+        own = [number for number, ids in enumerate(REAL.ids[row.scene]) if ids in filled]
+        assert own
+        chosen.update(own)
         assert row.ids.count(tokenizer.mask_id) == len(row.at) and (what != "icon" or len(right) == 1)
-    assert rows == masked_captions(REAL, what, 0)
+    assert len(chosen) == len(REAL.captions[0]) and rows == masked_captions(REAL, what, 0)
     # Of a scene's captions at most one says a relation: nothing is drawn.
     assert (masked_captions(REAL, what, 1) == rows) == (what == "relation")
     assert masked_captions(REAL[50:], what) == [r._replace(scene=r.scene - 50) for r in rows if r.scene >= 50]

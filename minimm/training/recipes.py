@@ -38,8 +38,8 @@ class Recipe:
     `fit`.
 
     make: the models of the rows `starts`, in their order -> the model. sees: what its batches hold: "labels", "boxes",
-    "captions", "hard captions" (with a caption of a picture that looks alike), a task, or "multitask", all tasks in
-    turn. form: what is made of a batch (if the tasks take turns: of vqa).
+    "captions", "descriptions" (and captions), "hard captions" (with one of a picture that looks alike), a task, or
+    "multitask", all tasks in turn. form: what is made of a batch (if the tasks take turns: of vqa).
     regions: pictures are seen as the regions that the course's detector finds. hide: "picture" or "text", for baselines.
     """
 

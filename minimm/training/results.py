@@ -20,6 +20,7 @@ from ..evaluation.tasks import chance
 from ..objectives.contrastive import similarity
 from ..scenes import TASKS, load
 from . import tables, weights
+from .real import nlvr
 from .recipes import RECIPES, checkpoint_of, regions, settings, train
 
 ARCHITECTURES = ("vse", "clip", "vilbert", "vilt", "albef")
@@ -126,8 +127,9 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m minimm.training.results", description=__doc__)
     parser.add_argument("names", nargs="*", help="only these runs, such as albef albef-vqa (default: all)")
     parser.add_argument("--seeds", type=int, nargs="*", default=SEEDS, help="only these seeds")
+    parser.add_argument("--nlvr", type=Path, metavar="FOLDER", help="where that corpus is, for the run \"nlvr\" as well")
     given = parser.parse_args()
-    unknown = set(given.names) - {name for name, _ in runs()}
+    unknown = set(given.names) - {name for name, _ in runs()} - {"nlvr"}
     if unknown:
         parser.error(f"names: expected some of {', '.join(dict(runs()))}, but got {', '.join(sorted(unknown))}")
     for name, seed in runs():
@@ -142,6 +144,10 @@ def main():
         if stored:
             weights.store(name, model, result)
         tables.write(ARCHITECTURES)
+        print(f"{path.name} is made")
+    path = _paths.data_dir() / "results" / "nlvr.json"
+    if given.nlvr and not path.exists() and (not given.names or "nlvr" in given.names):
+        save(path, nlvr(given.nlvr, FOLDER))
         print(f"{path.name} is made")
 
 
