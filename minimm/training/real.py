@@ -24,6 +24,7 @@ from ..models.heads import Classifier, albef_head
 from ..models.vilt import ViLTEncoder
 from ..pretrained._names import resize_positions
 from ..scenes import tokenizer
+from ..scenes.world import shuffled, stream
 from . import recipes, tuning
 from .loop import fit
 
@@ -74,7 +75,7 @@ def fine_tune(recipe, start, data, numbers, held=(), hide=False, checkpoint=None
         torch.manual_seed(0)
         model = recipe.make(start, words, data.pictures.shape[-1])
     model = model.to(device, memory_format=torch.channels_last)
-    seen = numbers[::max(1, len(numbers) // max(1, len(held)))]
+    seen = shuffled(stream("nlvr", "seen"), numbers)[:len(held)]
 
     def both(model):
         return {"train": percent(judge(model, data, seen, words, hide, orders=[0])),
