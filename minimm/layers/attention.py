@@ -25,6 +25,7 @@ class Attention(nn.Module):
         self.k = nn.Linear(context_width or width, inner)
         self.v = nn.Linear(context_width or width, inner)
         self.o = nn.Linear(inner, out or width)
+        self.weights = nn.Identity()  # the weights `b h q k` pass by here, before dropout: whoever wants to see them hooks in
 
     def forward(self, x, context=None, mask=None):
         """x `b q d`, context `b k c` (default: x itself), mask of bool, True where a query may look, broadcast to
@@ -33,7 +34,7 @@ class Attention(nn.Module):
         q, k, v = (rearrange(t, "b n (h d) -> b h n d", h=self.heads)
                    for t in (self.q(x), self.k(context), self.v(context)))
         dropout = self.dropout if self.training else 0.0
-        if x.is_cuda:
+        if x.is_cuda and not self.weights._forward_hooks:  # the fused form never holds all weights: nothing to hand over
             y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
         else:
             # On a CPU the plain form trains faster than the fused one at the course's sizes. The queries are scaled
@@ -41,7 +42,8 @@ class Attention(nn.Module):
             scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
             if mask is not None:
                 scores = scores.masked_fill(~mask, float("-inf"))
-            y = F.dropout(scores.softmax(-1), dropout) @ v if dropout else scores.softmax(-1) @ v
+            weights = self.weights(scores.softmax(-1))
+            y = F.dropout(weights, dropout) @ v if dropout else weights @ v
         return self.o(rearrange(y, "b h n d -> b n (h d)"))
 
 
