@@ -59,8 +59,12 @@ def rollout(layers):
 
 def rollout_across(own, cross, other):
     """R_ss^T A R_qq: rollout from one modality to the other (Chefer's baseline). cross `... h s q`: the last layer between them;
-    own, other: weights `... h s s`, `... h q q` of the self-attention of both in front of it, first layers first. `... s q`."""
-    return rollout(own).mT @ attention(cross) @ rollout(other)
+    own, other: weights `... h s s`, `... h q q` of the self-attention of both in front of it, first layers first, if there is
+    any. `... s q`."""
+    across = attention(cross)
+    if own:
+        across = rollout(own).mT @ across
+    return across @ rollout(other) if other else across
 
 
 def normalised(relevancy):
@@ -101,7 +105,8 @@ def text_relevance(relevancy, end):
     row = relevancy[torch.arange(len(end), device=end.device), end]
     place = torch.arange(row.shape[1], device=end.device)
     row = row * ((place > 0) & (place < end[:, None]))
-    return row / row.sum(1, keepdim=True)
+    total = row.sum(1, keepdim=True)
+    return row / torch.where(total == 0, 1, total)
 
 
 def patch_similarity(places, sentence):

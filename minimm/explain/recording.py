@@ -21,6 +21,13 @@ def attention_layers(model, momentum=False):
             if isinstance(part, Attention) and not name.startswith(tuple(copies))}
 
 
+def check_not_compiled(model):
+    """Raise ValueError for a model under torch.compile: its compiled form ignores hooks that come later."""
+    # A compiled module wraps the original one, or calls a compiled form of itself.
+    expect(not any(hasattr(part, "_orig_mod") or getattr(part, "_compiled_call_impl", None) for part in model.modules()),
+           "model", "one under torch.compile", "the model itself, not compiled")
+
+
 class Recording(Mapping):
     """Name of a layer -> what it gave the last time that it ran: attention weights `b h q k`. In the order in which the
     layers first ran; `calls(name)` has all times, as where a model reads two pictures one after the other."""
@@ -72,12 +79,10 @@ def record(model, layers=None, gradients=False, momentum=False):
 
     Recordings may be nested; each sees all. Whichever way the block is left its hooks are gone; left by an exception, what
     it recorded is gone too. Raises ValueError for a name that is not there, for a model without attention, for one under
-    torch.compile (whose compiled form no longer passes by the hooks), and where gradients are wanted but disabled.
+    torch.compile, and where gradients are wanted but disabled.
     """
     parts = dict(model.named_modules())
-    # A compiled module wraps the original one, or calls a compiled form of itself; hooks that come later are ignored.
-    expect(not any(hasattr(part, "_orig_mod") or getattr(part, "_compiled_call_impl", None) for part in parts.values()),
-           "model", "one under torch.compile", "the model itself, not compiled")
+    check_not_compiled(model)
     if layers is None:
         layers = attention_layers(model, momentum)
         expect(layers, "model", f"a {type(model).__name__} without any", "one with attention layers")

@@ -21,7 +21,7 @@ MISTAKES = [
     ("rollout: multiplied in the wrong order", _METHODS, "step @ result", "result @ step", _RULES),
     ("rollout: no skip connections", _METHODS, "        step = step + torch.eye(step.shape[-1], dtype=step.dtype, device=step.device)\n", "",
      _RULES),
-    ("rollout across: transpose forgotten", _METHODS, "rollout(own).mT @", "rollout(own) @", _RULES),
+    ("rollout across: transpose forgotten", _METHODS, "rollout(own).mT @ across", "rollout(own) @ across", _RULES),
     ("Grad-CAM of heads: clamped before the mean", _METHODS, "keepdim=True) * single(weights)).mean(-3).clamp(min=0)",
      "keepdim=True) * single(weights)).clamp(min=0).mean(-3)", _RULES),
     ("Grad-CAM of ALBEF: gradient not clamped", _METHODS, _RULE_5, "attention(single(gradients) * single(weights), head)", _ALBEF),
