@@ -113,11 +113,14 @@ class Look:
             self.picture = {name: t[of] for name, t in self.picture.items()}
         self.ids = ids
 
-        with evaluating(model), torch.enable_grad():
+        half = first.dtype in (torch.float16, torch.bfloat16)  # models normalise in float32, and not all of them go back
+        with evaluating(model), torch.enable_grad(), torch.autocast(first.device.type, first.dtype, enabled=half):
             self.anatomy = anatomy(self.core, self.picture, ids)
             layers = [name for step in self.anatomy.steps for name in step.values()]
             with record(self.core, layers or [self.anatomy.convolution], gradients=True) as maps:
                 scores = (target if callable(target) else partial(score, target=target))(model, self.picture, ids)
+                times = max(map(len, map(maps.calls, maps)), default=0)
+                expect(times == 1, "target", f"one that ran the model {times} times", "one that runs it once")
                 gradients = maps.gradients(scores)
         self.score = scores.detach()[self.at[:, 0]]
         # Padding looks at something too, but nobody should follow it.
