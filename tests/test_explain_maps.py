@@ -14,11 +14,10 @@ from minimm.models import heads
 from minimm.models.albef import ALBEF
 from minimm.models.clip import CLIP
 from minimm.models.vilbert import ViLBERT
-from minimm.models.vilt import ViLT
 from minimm.models.vse import VSE, VSEConfig
 from test_albef import SMALL
 from test_clip import SMALL as SMALL_CLIP
-from test_explain import SMALL_VILT, hooks, models, with_heads
+from test_explain import hooks, models, with_heads
 from test_heads import ONE_WIDTH, backbones, picture, texts
 
 TARGETS = (None, "word")
@@ -170,6 +169,12 @@ def test_words_that_are_filled_in(name):
         layer = asked.layers(method)[-1] if method in ("attention", "gradient", "grad-cam") else None
         torch.testing.assert_close(asked.maps(method, layer).values[:, 1], by_hand.maps(method, layer).values[:, 1],
                                    rtol=1e-4, atol=1e-7)
+    # The sentence is read as it is, and asked for the words that count.
+    some = torch.where(PIECES == 1, PIECES, -1)
+    sentence = Look(models()[name], picture(name), ids, target=lambda model, picture, read: language(
+        model, picture, read).gather(2, ids[..., None])[:, 3, 0])
+    torch.testing.assert_close(Look(models()[name], picture(name), ids, some, "word").maps("relevancy").values[:, 0],
+                               sentence.maps("relevancy").values[:, 0], rtol=1e-4, atol=1e-7)
     one = Look(models()[name], picture(name), ids, target=word_at(3, word=7))
     torch.testing.assert_close(one.score, language(models()[name].eval(), picture(name), ids)[:, 3, 7].detach())
 
@@ -183,7 +188,9 @@ def test_words_on_their_own(name):
         for method in asked.methods:
             torch.testing.assert_close(asked.maps(method).values[:, at[0]], alone.maps(method).values[:, 0], rtol=1e-4, atol=1e-6)
     whole = Look(models()[name], picture(name), ids)
-    torch.testing.assert_close(asked.maps("grad-cam").values[:, 0], whole.maps("grad-cam").values[:, 0], rtol=1e-4, atol=1e-6)
+    one_word = Look(models()[name], picture(name), ids, torch.where(PIECES == 1, PIECES, -1), "word")
+    for found in (asked, one_word):  # special tokens, and what is no word: the whole sentence
+        torch.testing.assert_close(found.maps("grad-cam").values[:, 0], whole.maps("grad-cam").values[:, 0], rtol=1e-4, atol=1e-6)
 
 
 def test_transport_and_similarity():

@@ -118,7 +118,7 @@ def test_curves_of_regions():
 
     def target(model, picture, ids):
         return picture["regions"][:, 0].sum(1)
-    found = Maps(torch.tensor([[[2.0, 1.0, 0.0]]]), boxes=boxes)
+    found = Maps(torch.tensor([[[2.0, 1.0, 9.0]]]), boxes=boxes)
     deletion, insertion = curves(Bright(), picture, torch.zeros(1, 3).long(), found, target, steps=2)
     assert deletion.tolist() == [[2, 0, 0]] and insertion.tolist() == [[0, 2, 2]]
     assert hide(picture, Maps(torch.tensor([[[0.0, 1, 0]]]), boxes=boxes))["regions"].tolist() == [[[1, 1], [0, 0], [100, 100]]]

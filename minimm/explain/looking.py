@@ -250,11 +250,10 @@ class Look:
         first, grid = self.at[:, 0], self.anatomy.grid
         if grid is None:
             regions = self.core.check(*map(self.picture.get, ("regions", "boxes", "region_mask", "sizes")))
-            return Maps(rows * regions.mask[first][:, None], boxes=regions.boxes[first])
+            return Maps(rows, boxes=regions.boxes[first])
         if self.anatomy.at is not None:
-            real = self.anatomy.real["pair"][first, self.anatomy.places]
             canvas = rows.new_zeros(*rows.shape[:2], grid.rows * grid.columns)
-            rows = canvas.scatter(2, self.anatomy.at[first][:, None].expand_as(rows), rows * real[:, None])
+            rows = canvas.scatter(2, self.anatomy.at[first][:, None].expand_as(rows), rows)
         return Maps(rows.unflatten(2, grid[:2]), grid)
 
 
