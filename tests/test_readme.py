@@ -20,7 +20,7 @@ ARCHITECTURES = {
     "from labels": ("labelled", (), None),
 }
 #: Golden files of no single architecture.
-SHARED = {"retrieval_metrics"}
+SHARED = {"explain_clip", "explain_rules", "retrieval_metrics"}
 SOURCES = json.loads((ROOT / "data" / "sources.json").read_text(encoding="utf-8"))["pretrained"]
 
 
