@@ -1,9 +1,10 @@
 """Where a model looks: attention recorded, turned into maps, scored."""
 
+from . import methods, scores
 from .architectures import word_at
 from .looking import METHODS, Look, Maps, maps
 from .recording import Recording, attention_layers, record
 from .words import find_word, meant, scene_words, words_of
 
-__all__ = ["METHODS", "Look", "Maps", "Recording", "attention_layers", "find_word", "maps", "meant", "record", "scene_words",
-           "word_at", "words_of"]
+__all__ = ["METHODS", "Look", "Maps", "Recording", "attention_layers", "find_word", "maps", "meant", "methods", "record",
+           "scene_words", "scores", "word_at", "words_of"]
