@@ -160,7 +160,9 @@ class ViLBERT(nn.Module):
         self.mrm = MaskedLanguageHead(asked, c.vision_width, vocab_matrix=True)  # as for words, with its own matrix
         self.rank = nn.Linear(c.co_width, 1) if c.retrieval else None
         self.apply(init_normal(c.text_width))
-        self.vision_embed.loc.apply(init_normal(5))  # five inputs, which would be lost beside the features
+        # Five numbers from 0 to 1 beside 128 features of a detector: started as these, they would be a hundredth of what
+        # the two sum up to, and the course's run ends before the model has found out where things are.
+        nn.init.normal_(self.vision_embed.loc.weight)
 
     def check(self, regions, boxes, region_mask=None, sizes=None):
         """Regions, from what `forward` takes. Raises what `objectives.regions.check_regions` raises."""

@@ -13,7 +13,6 @@ from itertools import groupby
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 
 from .._errors import expect
 from . import questions
@@ -130,8 +129,8 @@ class TaskBatches:
     """Batches of the examples of a task, as a function of the step, like `Batches`: `size` scenes (pairs of them), each
     with all that is asked about it, so that a model whose picture encoder works alone looks at each but once.
 
-    Every epoch goes through all scenes in a new order. Arguments as for `batch_of`; `as_scores` and `as_words` give
-    the answers of vqa the form that models learn. Raises ValueError for an unknown task or `hide`, and if the size is
+    Every epoch goes through all scenes in a new order. Arguments as for `batch_of`; `as_words` gives
+    the answers of vqa the form that ALBEF learns. Raises ValueError for an unknown task or `hide`, and if the size is
     not between 1 and the number of scenes with an example.
     """
 
@@ -148,12 +147,6 @@ class TaskBatches:
     def __call__(self, step):
         batch = batch_of(self.data, [e for of in self.steps(step) for e in of], self.see, self.hide)
         return to(batch, self.device) if self.device else batch
-
-
-def as_scores(batch):
-    """A batch of vqa with `answers` `b n`: 1 for the right one, 0 for all others. A Classifier then learns them by the
-    binary cross-entropy, as ViLBERT and ViLT do."""
-    return {**batch, "answers": F.one_hot(batch["label"], len(ANSWERS)).float()}
 
 
 def as_words(batch):
