@@ -58,7 +58,19 @@ def test_an_unknown_run_is_refused(monkeypatch, capsys):
 def test_a_result_that_is_there_is_not_made_again(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(results, "result_path", lambda name, seed: tmp_path / f"{name}-seed{seed}.json")
     monkeypatch.setattr("sys.argv", ["minimm.training.results", "vse", "--seeds", "1"])
-    (tmp_path / "vse-seed1.json").write_text(json.dumps({}))
+    results.save(tmp_path / "vse-seed1.json", {"recipe": results.settings("vse", 1)})
     monkeypatch.setattr(results, "measure", lambda *_: pytest.fail("made again"))
     results.main()
     assert "vse-seed1.json is there" in capsys.readouterr().out
+
+
+def test_a_result_of_another_recipe_is_made_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(results, "result_path", lambda name, seed: tmp_path / f"{name}-seed{seed}.json")
+    monkeypatch.setattr("sys.argv", ["minimm.training.results", "vse", "--seeds", "1"])
+    monkeypatch.setattr(results.tables, "write", lambda _: None)
+    results.save(tmp_path / "vse-seed1.json", {"recipe": {**results.settings("vse", 1), "steps": 7}})
+    new = {"recipe": results.settings("vse", 1), "seconds": 1.5}
+    monkeypatch.setattr(results, "measure", lambda *_: (None, new))
+    results.main()
+    assert "vse-seed1.json is made" in capsys.readouterr().out
+    assert json.loads((tmp_path / "vse-seed1.json").read_text())["seconds"] == 1.5 and results.is_there("vse", 1)

@@ -1,6 +1,7 @@
 """`python -m minimm.training.results` (or `make results`): rebuild data/results and data/weights, run by run.
 
-A run that was killed goes on where it stopped; a result that is there is not made again (delete its file for that).
+A run that was killed goes on where it stopped. A result that is there is made again if its row of the recipes has
+changed since (else delete its file for that; what a run started from may have changed as well).
 Every run has a file of its own, data/results/NAME-seedK.json, and learnt.json puts them side by side.
 """
 
@@ -44,6 +45,14 @@ def runs():
 
 def result_path(name, seed):
     return _paths.data_dir() / "results" / f"{name}-seed{seed}.json"
+
+
+def is_there(name, seed):
+    """Whether a run has a result, made by the row of the recipes as it is now, and its weights if these ship."""
+    path = result_path(name, seed)
+    if not path.exists() or seed == 0 and weights.ships(name) and not weights.path_of(name).exists():
+        return False
+    return json.loads(path.read_text()).get("recipe") == json.loads(json.dumps(settings(name, seed)))
 
 
 def seconds_of(name, seed):
@@ -135,13 +144,13 @@ def main():
     for name, seed in runs():
         if given.names and name not in given.names or seed not in given.seeds:
             continue
-        path, stored = result_path(name, seed), seed == 0 and weights.ships(name)
-        if path.exists() and (not stored or weights.path_of(name).exists()):
+        path = result_path(name, seed)
+        if is_there(name, seed):
             print(f"{path.name} is there")
             continue
         model, result = measure(name, seed)
         save(path, result)
-        if stored:
+        if seed == 0 and weights.ships(name):
             weights.store(name, model, result)
         tables.write(ARCHITECTURES)
         print(f"{path.name} is made")
