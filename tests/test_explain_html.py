@@ -83,6 +83,13 @@ def test_places(tmp_path, name):
         assert (numbered[top:bottom, left:right] == i).all()
 
 
+def test_nan_is_refused(tmp_path):
+    broken = {"images": torch.full((1, 3, 16, 16), torch.nan)}
+    with pytest.raises(ValueError):
+        save_html(tmp_path / "map.html", models()["ALBEF"], broken, texts()[:1], WORDS, SAID)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_masked_regions_are_left_out(tmp_path):
     seen_some = {**seen("ViLBERT"), "region_mask": torch.tensor([[True, False, True, True]])}
     save_html(tmp_path / "map.html", models()["ViLBERT"], seen_some, texts()[:1], WORDS, SAID, methods=["attention"],
@@ -234,6 +241,9 @@ def test_in_a_browser(tmp_path, browser):
     colours = np.frombuffer(base64.b64decode(found["colours"]), np.uint8).reshape(256, 3)
     assert page.run(SHADES) == [f"rgb({r}, {g}, {b})" for r, g, b in colours[steps[:, 1]]]
     assert "row 1, column 2" in page.run(SAYS)
+    told = page.run("words.map(button => Number(button.lastChild.textContent))")
+    high = found["methods"][0]["layers"][0]["heads"][0]["high"]
+    np.testing.assert_allclose(told, high * steps[:, 1] / 255, atol=high / 255)
 
     # Controls: whatever is chosen is another map, and the scale tells its numbers.
     for control, value in (("head", 1), ("method", 2)):

@@ -66,7 +66,7 @@ def save_html(path, model, picture, sentence, words=None, names=None, target=Non
              "rendering": "pixelated" if shown.width < 480 else "auto",  # enlarged, not blurred
              "picture": base64.b64encode(plots.png(shown)).decode(), "ratio": f"{width} / {height}",
              # Within a script only "<" could end it.
-             "data": json.dumps(data).replace("<", "\\u003c")}
+             "data": json.dumps(data, allow_nan=False).replace("<", "\\u003c")}
     page = re.sub(r"@(\w+)@", lambda found: parts[found[1]], _PAGE).encode()
     write_whole(path, lambda file: file.write(page))
 
@@ -145,7 +145,7 @@ main { display: flex; flex-wrap: wrap; gap: 2rem; align-items: flex-start; }
 #side { flex: 1 1 20rem; }
 #words { display: flex; flex-wrap: wrap; gap: .4rem; margin: .6rem 0 1rem; }
 #words button { border: 2px solid var(--line); border-radius: .4rem; padding: .2rem .5rem; font: inherit; color: inherit;
-  background: none; cursor: pointer; }
+  background: none; cursor: pointer; min-width: 4.4rem; }
 #words button[aria-pressed=true] { border-color: var(--accent); box-shadow: 0 0 0 2px var(--accent); }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 #words span { display: block; min-height: 1.2em; font-size: .75rem; line-height: 1.2; font-variant-numeric: tabular-nums; }
@@ -178,7 +178,7 @@ look there; a second time lets it go. Arrow keys move among the places.</p>
 <div class="control"><label for="layer">Layer</label><select id="layer"></select></div>
 <div class="control"><label for="head">Head</label><select id="head"></select></div>
 <div class="control"><label for="opacity">Opacity</label>
-<input id="opacity" type="range" min="0" max="100" value="70" aria-valuetext="70 %"></div>
+<input id="opacity" type="range" min="0" max="100" value="60" aria-valuetext="60 %"></div>
 <canvas id="bar" width="256" height="1" role="img"></canvas>
 <div id="ticks" aria-hidden="true"></div>
 <p id="said" role="status"></p>
@@ -193,7 +193,7 @@ const data = JSON.parse(get("data").textContent);
 const bytes = text => Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
 const colours = bytes(data.colours);
 const colour = step => "rgb(" + colours.slice(3 * step, 3 * step + 3).join() + ")";
-const number = value => value === 0 ? "0" : String(Number(value.toPrecision(2)));
+const number = value => String(Number(value.toPrecision(2)));
 const state = { word: 0, place: null, overWord: null, overPlace: null };
 
 function make(tag, parent, text) {
@@ -228,7 +228,11 @@ function choose() {  // after another method, layer or head
   draw();
 }
 const step = (word, place) => map.steps[(map.shared ? 0 : word) * data.places.length + place];
-const value = (word, place) => map.low + step(word, place) / 255 * (map.high - map.low);
+// A value with the decimals that its 256 steps can tell.
+const value = (word, place) => {
+  const size = (map.high - map.low) / 255 || 1;
+  return String(Number((map.low + step(word, place) * size).toFixed(Math.max(0, Math.ceil(-Math.log10(size))))));
+};
 
 function draw() {
   const word = state.overWord ?? state.word, place = state.overPlace ?? state.place;
@@ -244,20 +248,20 @@ function draw() {
       pen.fillRect(x0, y0, x1 - x0, y1 - y0);
     }
     const top = order[order.length - 1];
-    said = "“" + data.words[word] + "”: highest at " + data.places[top][0] + ", " + number(value(word, top)) + ". ";
+    said = "“" + data.words[word] + "”: highest at " + data.places[top][0] + ", " + value(word, top) + ". ";
   }
   words.forEach((button, i) => {
     button.setAttribute("aria-pressed", i === state.word);
     const at = place === null ? null : step(i, place), rgb = at === null ? null : colours.slice(3 * at, 3 * at + 3);
     button.style.background = rgb ? colour(at) : "";
     button.style.color = rgb ? (0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2] > 128 ? "#000" : "#fff") : "";
-    button.lastChild.textContent = rgb ? number(value(i, place)) : "";
+    button.lastChild.textContent = rgb ? value(i, place) : "";
   });
   places.forEach((button, i) => button.setAttribute("aria-pressed", i === state.place));
   if (place !== null) {
     const best = words.map((_, i) => i).reduce((best, i) => step(i, place) > step(best, place) ? i : best);
     said += "At " + data.places[place][0] + ": " + (map.shared ? "" : "highest for “" + data.words[best] + "”, ")
-      + number(value(best, place)) + ".";
+      + value(best, place) + ".";
   }
   get("said").textContent = said;
 }
