@@ -154,6 +154,16 @@ def test_what_a_model_does_not_have_is_said():
     assert said(explorer) == "" and explorer.sides[0].picture.value != before
 
 
+def test_saved_as_a_page(tmp_path):
+    explorer = Explorer(albef(), SCENE, "a red cup", second=vilbert(), second_see=regions)
+    for second, at in ((False, "xattn"), (True, "co.0")):
+        explorer.save_html(tmp_path / "map.html", second)
+        page = (tmp_path / "map.html").read_text(encoding="utf-8")
+        assert at in page and "cup" in page and "umbrella at the top left" in page
+    with pytest.raises(ValueError, match="second: expected False"):
+        Explorer(albef(), SCENE, "a red cup").save_html(tmp_path / "map.html", second=True)
+
+
 def test_bad_input():
     for options, message in (({"word": "star"}, "word: expected one of a, red"), ({"method": "saliency"}, "method: expected one of"),
                              ({"see": lambda picture: {"images": torch.zeros(1, 3, 24, 24)}}, r"images: expected shape")):

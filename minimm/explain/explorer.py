@@ -18,8 +18,10 @@ from PIL import Image, ImageDraw
 from .. import plots
 from .._errors import expect
 from ..scenes import SIDE
+from ..scenes.gallery import describe
 from . import scores
 from .figures import OPACITY, Scale, as_picture, heads_of, one_word, overlay, pair, place
+from .html import save_html
 from .looking import METHODS
 from .words import meant
 
@@ -181,6 +183,15 @@ class Explorer(widgets.VBox):
             control.observe(lambda change: self._answer(self._choose, change), "value")
         self.sentence.observe(lambda change: self._answer(self._change, self._picture, change.new), "value")
         self.upload.observe(lambda change: self._answer(self._uploaded, change.new), "value")
+
+    def save_html(self, path, second=False):
+        """Write what the explorer shows of its first model, or of the second, with all methods, layers and heads, as a page that
+        needs no kernel and no network; see `explain.save_html`. Raises ValueError if there is no second model."""
+        expect(not second or len(self.sides) == 2, "second", second, "False: there is one model")
+        side = self.sides[bool(second)]
+        of = side.pair
+        save_html(path, side.model, of.inputs, of.ids, of.numbers, [name for name, _ in of.words], self.target.value,
+                  shown=of.shown, alt=describe(of.scene) if of.scene else "The picture that the model saw")
 
     def _answer(self, action, *arguments):
         # What an answer itself changes asks for no other one.
