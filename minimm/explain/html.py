@@ -5,7 +5,6 @@ import html
 import json
 import re
 
-import matplotlib
 import numpy as np
 import torch
 from PIL import Image
@@ -15,6 +14,7 @@ from .._errors import expect
 from .._paths import write_whole
 from ..scenes import tokenizer
 from ..scenes.data import MEAN, STD
+from .figures import OPACITY, Scale, heads_of
 from .looking import METHODS, OF_LAYER, Look
 from .words import scene_words, words_of
 
@@ -59,10 +59,11 @@ def save_html(path, model, picture, sentence, words=None, names=None, target=Non
     kept = picture["region_mask"][0].nonzero()[:, 0].tolist() if "region_mask" in picture else range(len(places))
     data = {"words": list(names), "places": [places[i] for i in kept], "columns": columns,
             "methods": [_method(look, method, at, list(kept)) for method in methods],
-            "colours": _text(matplotlib.colormaps[plots.STYLE["image.cmap"]](range(256), bytes=True)[:, :3])}
+            "colours": [_text(Scale(low, 255.0).colours(torch.linspace(low, 255.0, 256))) for low in (0.0, -255.0)]}
     title = f"Where {type(model).__name__} looks: {' '.join(names)}"
     explained = _TARGETS[target] if target is None or look.by_word else "a score that was asked for"
     parts = {"title": html.escape(title), "alt": html.escape(alt), "explained": explained,
+             "opacity": f"{100 * OPACITY:.0f}",
              "rendering": "pixelated" if shown.width < 480 else "auto",  # enlarged, not blurred
              "picture": base64.b64encode(plots.png(shown)).decode(), "ratio": f"{width} / {height}",
              # Within a script only "<" could end it.
@@ -103,21 +104,16 @@ def _method(look, method, at, places):
     return {"name": method, "what": METHODS[method], "layers": [
         {"name": layer or "all",
          "heads": [_quantised(look.maps(method, layer, head).values[0, at].flatten(1)[:, places])
-                   for head in _heads(look, layer)]} for layer in layers]}
-
-
-def _heads(look, layer):
-    several = layer is not None and not look.anatomy.convolution
-    return (None, *range(look.weights[layer].shape[1])) if several else (None,)
+                   for head in (None, *range(heads_of(look, method)))]} for layer in layers]}
 
 
 def _quantised(values):
-    """The maps of all words `w n` in steps of 0 to 255 from low to high, the ends of their colour scale, which has 0 on it.
-    One row where all words share it."""
-    values = values.detach().cpu().double()
-    low, high = min(0.0, values.min().item()), max(0.0, values.max().item())
+    """The maps of all words `w n` in steps of 0 to 255 from low to high, the ends of their colour scale. One row where all
+    words share it."""
+    values, scale = values.detach().cpu().double(), Scale.of(values)
     rows = values[:1] if values.equal(values[:1].expand_as(values)) else values
-    return {"low": low, "high": high, "steps": _text(((rows - low) * (255 / (high - low or 1))).round().numpy())}
+    steps = (rows - scale.low) * (255 / (scale.high - scale.low))
+    return {"low": scale.low, "high": scale.high, "steps": _text(steps.round().numpy())}
 
 
 # What it shows is a function of `state` alone: draw() after every change.
@@ -166,7 +162,7 @@ select { font: inherit; max-width: 100%; }
 look there; a second time lets it go. Arrow keys move among the places.</p>
 <main>
 <div id="view">
-<img alt="@alt@" src="data:image/png;base64,@picture@">
+<img id="seen" alt="@alt@" src="data:image/png;base64,@picture@">
 <canvas id="overlay" width="480" height="480" aria-hidden="true"></canvas>
 <div id="places" role="group" aria-label="Places of the picture"></div>
 </div>
@@ -178,7 +174,7 @@ look there; a second time lets it go. Arrow keys move among the places.</p>
 <div class="control"><label for="layer">Layer</label><select id="layer"></select></div>
 <div class="control"><label for="head">Head</label><select id="head"></select></div>
 <div class="control"><label for="opacity">Opacity</label>
-<input id="opacity" type="range" min="0" max="100" value="60" aria-valuetext="60 %"></div>
+<input id="opacity" type="range" min="0" max="100" value="@opacity@"></div>
 <canvas id="bar" width="256" height="1" role="img"></canvas>
 <div id="ticks" aria-hidden="true"></div>
 <p id="said" role="status"></p>
@@ -191,8 +187,9 @@ look there; a second time lets it go. Arrow keys move among the places.</p>
 const get = id => document.getElementById(id);
 const data = JSON.parse(get("data").textContent);
 const bytes = text => Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
-const colours = bytes(data.colours);
-const colour = step => "rgb(" + colours.slice(3 * step, 3 * step + 3).join() + ")";
+const tables = data.colours.map(bytes);  // of scales from 0, and of those with 0 in the middle
+const rgb = step => tables[map.low < 0 ? 1 : 0].slice(3 * step, 3 * step + 3);
+const colour = step => "rgb(" + rgb(step).join() + ")";
 const number = value => String(Number(value.toPrecision(2)));
 const state = { word: 0, place: null, overWord: null, overPlace: null };
 
@@ -221,16 +218,17 @@ function choose() {  // after another method, layer or head
   get("what").textContent = method().what;
   get("shared").hidden = !map.shared;
   get("ticks").replaceChildren();
-  const ticks = low < 0 && high > 0 ? [low, 0, high] : low === high ? [0] : [low, (low + high) / 2, high];
-  for (const tick of ticks)
-    make("span", get("ticks"), number(tick)).style.left = 100 * (tick - low) / (high - low || 1) + "%";
+  for (const tick of [low, (low + high) / 2, high])
+    make("span", get("ticks"), number(tick)).style.left = 100 * (tick - low) / (high - low) + "%";
+  const pen = get("bar").getContext("2d");
+  for (let i = 0; i < 256; i++) { pen.fillStyle = colour(i); pen.fillRect(i, 0, 1, 1); }
   get("bar").setAttribute("aria-label", "Colour scale from " + number(low) + " to " + number(high));
   draw();
 }
 const step = (word, place) => map.steps[(map.shared ? 0 : word) * data.places.length + place];
 // A value with the decimals that its 256 steps can tell.
 const value = (word, place) => {
-  const size = (map.high - map.low) / 255 || 1;
+  const size = (map.high - map.low) / 255;
   return String(Number((map.low + step(word, place) * size).toFixed(Math.max(0, Math.ceil(-Math.log10(size))))));
 };
 
@@ -238,6 +236,7 @@ function draw() {
   const word = state.overWord ?? state.word, place = state.overPlace ?? state.place;
   const canvas = get("overlay"), pen = canvas.getContext("2d");
   pen.clearRect(0, 0, canvas.width, canvas.height);
+  get("seen").style.filter = word === null ? "" : "grayscale(1)";  // so that each colour means a value
   let said = "";
   if (word !== null) {
     // Where places lie on each other the highest is on top.
@@ -252,10 +251,10 @@ function draw() {
   }
   words.forEach((button, i) => {
     button.setAttribute("aria-pressed", i === state.word);
-    const at = place === null ? null : step(i, place), rgb = at === null ? null : colours.slice(3 * at, 3 * at + 3);
-    button.style.background = rgb ? colour(at) : "";
-    button.style.color = rgb ? (0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2] > 128 ? "#000" : "#fff") : "";
-    button.lastChild.textContent = rgb ? value(i, place) : "";
+    const shade = place === null ? null : rgb(step(i, place));
+    button.style.background = shade ? colour(step(i, place)) : "";
+    button.style.color = shade ? (0.299 * shade[0] + 0.587 * shade[1] + 0.114 * shade[2] > 128 ? "#000" : "#fff") : "";
+    button.lastChild.textContent = shade ? value(i, place) : "";
   });
   places.forEach((button, i) => button.setAttribute("aria-pressed", i === state.place));
   if (place !== null) {
@@ -298,8 +297,6 @@ const places = data.places.map(([name, x0, y0, x1, y1], i) => {
   });
   return button;
 });
-const bar = get("bar").getContext("2d");
-for (let i = 0; i < 256; i++) { bar.fillStyle = colour(i); bar.fillRect(i, 0, 1, 1); }
 const opacity = () => {
   get("overlay").style.opacity = get("opacity").value / 100;
   get("opacity").setAttribute("aria-valuetext", get("opacity").value + " %");
