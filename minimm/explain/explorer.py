@@ -249,5 +249,5 @@ class Explorer(widgets.VBox):
             side.show(method, target, self.word.value, scale, self.opacity.value)
         colours = ", ".join(to_hex(c / 255) for c in scale.colours(torch.linspace(scale.low, scale.high, 9)))
         bar = f"display:inline-block;width:12em;height:1em;background:linear-gradient(to right, {colours})"
-        self.legend.value = (f'<p>{html.escape(METHODS[method])}<br>{scale.low:.3g} <span role="img" aria-label="colour scale" '
+        self.legend.value = (f'<p>{method}, all words: {scale.low:.3g} <span role="img" aria-label="colour scale" '
                              f'style="{bar}"></span> {scale.high:.3g}</p>')

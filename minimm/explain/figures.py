@@ -23,7 +23,7 @@ from .._errors import expect
 from ..models.vilbert import ViLBERT
 from ..scenes import Scene, normalise
 from .architectures import backbone
-from .looking import METHODS, OF_LAYER, Look
+from .looking import OF_LAYER, Look
 from .words import scene_words, words_of
 
 OPACITY = 0.6  # of a map over its picture
@@ -204,5 +204,5 @@ def figure_of_heads(model, picture, sentence, word, method="attention", target=N
     scale = Scale.of(*(maps.values for maps in cells.values()))
     fig = _grid(of, cells, layers, [f"head {c}" for c in range(heads)], scale, method, opacity)
     r, c = max(cells, key=lambda key: cells[key].values.max().item())
-    return fig, (f"{METHODS[method].capitalize()}: the maps of “{word}” in “{sentence}”, {len(layers)} layers of {heads} "
+    return fig, (f"By {method}: the maps of “{word}” in “{sentence}”, {len(layers)} layers of {heads} "
                  f"heads. Highest: {layers[r]}, head {c}, at {place(cells[r, c], 0)}.")
