@@ -61,7 +61,7 @@ def test_every_map_is_in_it(tmp_path, name, target):
                 steps = torch.tensor(np.frombuffer(base64.b64decode(map["steps"]), np.uint8)).view(-1, expected.shape[1])
                 low, high = map["low"], map["high"]
                 assert high == (expected.abs().max() or 1) and low == (-high if (expected < 0).any() else 0)
-                came = (low + steps / 255 * (high - low)).expand_as(expected)
+                came = (low + steps / 254 * (high - low)).expand_as(expected)
                 torch.testing.assert_close(came, expected, rtol=0, atol=max((high - low) / 255, 1e-12))
                 number, several = number + 1, several + (len(steps) == 3)
     assert number >= 1 and (several or (name in ("CLIP", "VSE") and target is None))
@@ -238,12 +238,12 @@ def test_in_a_browser(tmp_path, browser):
     page.mouse("h1", "mouseMoved")
     found = data((tmp_path / "map.html").read_text(encoding="utf-8"))
     steps = np.frombuffer(base64.b64decode(found["methods"][0]["layers"][0]["heads"][0]["steps"]), np.uint8).reshape(3, 4)
-    colours = np.frombuffer(base64.b64decode(found["colours"][0]), np.uint8).reshape(256, 3)
+    colours = np.frombuffer(base64.b64decode(found["colours"][0]), np.uint8).reshape(255, 3)
     assert page.run(SHADES) == [f"rgb({r}, {g}, {b})" for r, g, b in colours[steps[:, 1]]]
     assert "row 1, column 2" in page.run(SAYS)
     told = page.run("words.map(button => Number(button.lastChild.textContent))")
     high = found["methods"][0]["layers"][0]["heads"][0]["high"]
-    np.testing.assert_allclose(told, high * steps[:, 1] / 255, atol=high / 255)
+    np.testing.assert_allclose(told, high * steps[:, 1] / 254, atol=high / 255)
 
     # Controls: whatever is chosen is another map, and the scale tells its numbers.
     for control, value in (("head", 1), ("method", 2)):

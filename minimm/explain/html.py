@@ -18,6 +18,8 @@ from .figures import OPACITY, Scale, heads_of
 from .looking import METHODS, OF_LAYER, Look
 from .words import scene_words, words_of
 
+#: Of a colour scale: what fits into a byte, and even, so that one of them is the 0 in the middle.
+STEPS = 254
 #: What the page says is explained.
 _TARGETS = {None: "the model's score of picture and sentence", "word": "each word, as an answer of the model"}
 
@@ -59,7 +61,7 @@ def save_html(path, model, picture, sentence, words=None, names=None, target=Non
     kept = picture["region_mask"][0].nonzero()[:, 0].tolist() if "region_mask" in picture else range(len(places))
     data = {"words": list(names), "places": [places[i] for i in kept], "columns": columns,
             "methods": [_method(look, method, at, list(kept)) for method in methods],
-            "colours": [_text(Scale(low, 255.0).colours(torch.linspace(low, 255.0, 256))) for low in (0.0, -255.0)]}
+            "colours": [_text(Scale(low, 1.0).colours(torch.linspace(low, 1.0, STEPS + 1))) for low in (0.0, -1.0)]}
     title = f"Where {type(model).__name__} looks: {' '.join(names)}"
     explained = _TARGETS[target] if target is None or look.by_word else "a score that was asked for"
     parts = {"title": html.escape(title), "alt": html.escape(alt), "explained": explained,
@@ -108,11 +110,11 @@ def _method(look, method, at, places):
 
 
 def _quantised(values):
-    """The maps of all words `w n` in steps of 0 to 255 from low to high, the ends of their colour scale. One row where all
-    words share it."""
+    """The maps of all words `w n` in STEPS steps from low to high, the ends of their colour scale. One row where all words
+    share it."""
     values, scale = values.detach().cpu().double(), Scale.of(values)
     rows = values[:1] if values.equal(values[:1].expand_as(values)) else values
-    steps = (rows - scale.low) * (255 / (scale.high - scale.low))
+    steps = (rows - scale.low) * (STEPS / (scale.high - scale.low))
     return {"low": scale.low, "high": scale.high, "steps": _text(steps.round().numpy())}
 
 
@@ -175,7 +177,7 @@ look there; a second time lets it go. Arrow keys move among the places.</p>
 <div class="control"><label for="head">Head</label><select id="head"></select></div>
 <div class="control"><label for="opacity">Opacity</label>
 <input id="opacity" type="range" min="0" max="100" value="@opacity@"></div>
-<canvas id="bar" width="256" height="1" role="img"></canvas>
+<canvas id="bar" width="255" height="1" role="img"></canvas>
 <div id="ticks" aria-hidden="true"></div>
 <p id="said" role="status"></p>
 </div>
@@ -221,14 +223,14 @@ function choose() {  // after another method, layer or head
   for (const tick of [low, (low + high) / 2, high])
     make("span", get("ticks"), number(tick)).style.left = 100 * (tick - low) / (high - low) + "%";
   const pen = get("bar").getContext("2d");
-  for (let i = 0; i < 256; i++) { pen.fillStyle = colour(i); pen.fillRect(i, 0, 1, 1); }
+  for (let i = 0; i < get("bar").width; i++) { pen.fillStyle = colour(i); pen.fillRect(i, 0, 1, 1); }
   get("bar").setAttribute("aria-label", "Colour scale from " + number(low) + " to " + number(high));
   draw();
 }
 const step = (word, place) => map.steps[(map.shared ? 0 : word) * data.places.length + place];
-// A value with the decimals that its 256 steps can tell.
+// A value with the decimals that its steps can tell.
 const value = (word, place) => {
-  const size = (map.high - map.low) / 255;
+  const size = (map.high - map.low) / (tables[0].length / 3 - 1);
   return String(Number((map.low + step(word, place) * size).toFixed(Math.max(0, Math.ceil(-Math.log10(size))))));
 };
 
