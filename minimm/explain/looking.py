@@ -30,8 +30,8 @@ METHODS = {
     "attention": "the weights of one layer, of one head or the mean of all",
     "rollout": "attention through all layers",
     "gradient": "attention times its gradient: what speaks for the score, and (below 0) against it",
-    "grad-cam": "the same, without what speaks against it; of a CNN its last convolution",
-    "relevancy": "the same through all layers, by the rules of Chefer et al. 2021",
+    "grad-cam": "attention times what its gradient says for the score; of a CNN its last convolution",
+    "relevancy": "attention times its gradient through all layers, by the rules of Chefer et al. 2021",
     "transport": "which word goes with which place, by ViLT's word-patch alignment",
     "similarity": "CLIP's cosine of every place with the sentence",
 }
