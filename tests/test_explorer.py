@@ -77,7 +77,7 @@ def test_every_control_changes_what_it_should():
         assert changed >= sides and said(explorer) == "", control.description
     # What a method does not have cannot be chosen.
     explorer.method.value = "relevancy"
-    assert first.head.disabled and first.head.value is None and not first.layer.disabled
+    assert first.head.disabled and first.head.label == "mean of all" and not first.layer.disabled
     # One scale for both: up to the highest of either.
     highest = max(side.values("relevancy", "word").max().item() for side in explorer.sides)
     assert f"</span> {highest:.3g}</p>" in explorer.legend.value
@@ -185,3 +185,8 @@ def test_latency_at_the_courses_size():
         took[f"{control.description} {value}"] = round(1000 * (time.perf_counter() - start))
         assert explorer.sides[0].picture.value != before, control.description
     print("ms:", took)
+
+
+def test_menus_show_their_first_line_from_the_start():
+    side = Explorer(albef(), SCENE, SENTENCE).sides[0]
+    assert (side.layer.label, side.head.label) == ("the usual one", "mean of all")

@@ -30,6 +30,7 @@ TARGETS = {"how well picture and sentence match": None, "each word on its own": 
 SHOWN = 320  # pixels of a side, at least, for small pictures
 _WIDE = {"width": "34em"}
 _NAMES = {"description_width": "7em"}
+_USUAL = ""  # the value of a menu's first line; None would leave the menu empty
 
 
 def _menu(name, options=(), **more):
@@ -65,12 +66,12 @@ class Side:
     def offer(self, method, target):
         """Fill the menus with the layers and heads of a method, the sliders with places; what was chosen stays if it can."""
         look = self.look(target)
-        for menu, options in ((self.layer, [("the usual one", None), *((name, name) for name in look.layers(method))]),
-                              (self.head, [("mean of all", None), *((str(h), h) for h in range(heads_of(look, method)))])):
+        for menu, options in ((self.layer, [("the usual one", _USUAL), *((name, name) for name in look.layers(method))]),
+                              (self.head, [("mean of all", _USUAL), *((str(h), h) for h in range(heads_of(look, method)))])):
             value = menu.value
             if menu.options != tuple(options):
                 menu.options = options
-                menu.value = value if value in dict(options).values() else None
+                menu.value = value if value in dict(options).values() else _USUAL
             menu.disabled = len(options) == 1
         maps = self.maps(target, method, None, None)
         self.column.description = "column" if maps.boxes is None else "region"
@@ -79,7 +80,8 @@ class Side:
             slider.max, slider.value, slider.disabled = last, min(slider.value, last), last == 1
 
     def chosen(self, method, target):
-        return self.maps(target, method, self.layer.value, self.head.value)
+        layer, head = (None if menu.value == _USUAL else menu.value for menu in (self.layer, self.head))
+        return self.maps(target, method, layer, head)
 
     def values(self, method, target):
         """The values of all words that are shown: `w ...`."""
