@@ -200,7 +200,7 @@ class ALBEFPairs(Classifier):
 
     def vector(self, batch):
         body, mask = self.backbone, batch["ids"] != self.backbone.config.pad_id
-        pictures = [body.vision(batch[side]["images"]) for side in ("left", "right")]
+        pictures = [of_each(body.vision(batch[side]["images"]), batch[side], mask) for side in ("left", "right")]
         for side, picture in zip(("left", "right"), pictures):
             expect(len(picture) == len(mask), side, f"{len(picture)} pictures for {len(mask)} texts", "one for each")
         states = body.text.read(batch["ids"], mask)

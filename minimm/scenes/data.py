@@ -11,7 +11,7 @@ from .captions import captions
 from .drawing import draw_all
 from .questions import questions
 from .reasoning import referring, why
-from .statements import descriptions, hypotheses, statement
+from .statements import descriptions, hypotheses, statements
 from .tokenizer import tokenizer
 from .world import SPLITS, make, shuffled, stream
 
@@ -34,9 +34,9 @@ def normalise(pictures, dtype=torch.float32):
 class Scenes:
     """Scenes of a split with their pictures and all their language; `data[i:j]` is a part of it.
 
-    scenes: tuple of Scene; pictures: `b c h w` of uint8; captions, descriptions, questions, hypotheses, referring: a
-    tuple a scene; why: a Why a scene, or None where the scene allows none; statements: a Statement a scene, about that
-    scene (left) and the next one of the split (right). What is asked for is told once, for all scenes together, and kept.
+    scenes: tuple of Scene; pictures: `b c h w` of uint8; captions, descriptions, questions, hypotheses, referring,
+    statements: a tuple a scene, statements about that scene (left) and the next one of the split (right); why: a Why a
+    scene, or None where the scene allows none. What is asked for is told once, for all scenes together, and kept.
     """
 
     def __init__(self, split, seed, numbers, scenes, pictures, told=None):
@@ -92,14 +92,14 @@ class Scenes:
         return tokenizer.pad([tokenizer.encode(of_scene[caption].text) for of_scene in self.captions])
 
 
-def _statement(scene, key):
+def _statements(scene, key):
     split, seed, number = key
-    return statement(scene, make(split, number + 1, seed), key)
+    return statements(scene, make(split, number + 1, seed), key)
 
 
 #: Name -> function of a scene and its key, (split, seed, number).
-LANGUAGE = {"captions": captions, "questions": questions, "hypotheses": hypotheses, "statements": _statement, "why": why,
-            "referring": referring, "descriptions": descriptions}
+LANGUAGE = {"captions": captions, "questions": questions, "hypotheses": hypotheses, "statements": _statements,
+            "why": why, "referring": referring, "descriptions": descriptions}
 
 
 @contextmanager

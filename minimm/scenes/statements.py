@@ -174,15 +174,15 @@ _FORMS = {"both": _both, "exactly one": _exactly_one, "more": _more, "same backg
 FORMS = tuple(_FORMS)
 
 
-def statement(left, right, key):
-    """A statement about two scenes, true or false with equal chances.
+def statements(left, right, key):
+    """Statements about two scenes, at most one of every form, in the order of FORMS; each true or false with equal
+    chances. One of the form "side" there always is.
 
     key: what the random stream hangs on, such as (split, seed, index).
     """
-    random = stream("statement", *key)
-    truth, first = random() < 0.5, int(random() * len(FORMS))
-    for i in range(len(FORMS)):  # "side" is always possible
-        form = FORMS[(first + i) % len(FORMS)]
-        text = _FORMS[form](random, left, right, truth)
-        if text:
-            return Statement(text, truth, form)
+    random, made = stream("statements", *key), []
+    for form, tell in _FORMS.items():
+        truth = random() < 0.5
+        if text := tell(random, left, right, truth):
+            made.append(Statement(text, truth, form))
+    return tuple(made)

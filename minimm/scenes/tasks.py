@@ -53,10 +53,10 @@ def _entailment(data):
 
 
 def _pairs(data):
-    # A statement is about a scene and the next one of the split: that one may be missing in the data.
+    # Statements are about a scene and the next one of the split: that one may be missing in the data.
     numbers = data.numbers
-    return [Example((i, i + 1), (s.text,), int(s.truth), s.form) for i, s in enumerate(data.statements[:-1])
-            if numbers[i + 1] == numbers[i] + 1]
+    return [Example((i, i + 1), (s.text,), int(s.truth), s.form) for i, of in enumerate(data.statements[:-1])
+            if numbers[i + 1] == numbers[i] + 1 for s in of]
 
 
 def _why(data):
@@ -89,8 +89,8 @@ def examples(data, task):
 def batch_of(data, chosen, see=None, hide=None):
     """Examples of one task, all that a model needs of them: a mapping.
 
-    The tensors of the pictures, as `see` gives them (see `Batches`), each picture once; "of": `b`, which of them each
-    example is about. Those of two pictures stand under "left" and "right", a pair an example, without "of".
+    The tensors of the pictures, as `see` gives them (see `Batches`), each picture once, with "of": `b`, which of them
+    each example is about. Where there are two, they stand as such mappings under "left" and "right".
     "ids": `b l`, with choices `b c l`; "label": `b`.
     hide: "picture" or "text", to find out how far one gets with the other alone. A hidden picture is 0 everywhere, with
     all its regions at one point; a hidden text is [CLS] [SEP].
@@ -100,13 +100,13 @@ def batch_of(data, chosen, see=None, hide=None):
     expect(hide in HIDE, "hide", repr(hide), f"one of {HIDE}")
 
     def pictures(numbers):
-        seen = (see or data.see)(torch.tensor(numbers))
-        return {name: _blank(t) for name, t in seen.items()} if hide == "picture" else seen
+        place = {}  # number of a scene -> its row
+        of = torch.tensor([place.setdefault(number, len(place)) for number in numbers])
+        seen = (see or data.see)(torch.tensor(list(place)))
+        return {**({name: _blank(t) for name, t in seen.items()} if hide == "picture" else seen), "of": of}
 
     if len(chosen[0].scenes) == 1:
-        place = {}  # number of a scene -> its row
-        of = [place.setdefault(e.scenes[0], len(place)) for e in chosen]
-        of_pictures = {**pictures(list(place)), "of": torch.tensor(of)}
+        of_pictures = pictures([e.scenes[0] for e in chosen])
     else:
         of_pictures = {side: pictures([e.scenes[i] for e in chosen]) for i, side in enumerate(("left", "right"))}
     ids = tokenizer.pad([_encode("" if hide == "text" else text) for e in chosen for text in e.texts])
