@@ -74,3 +74,36 @@ def test_a_result_of_another_recipe_is_made_again(tmp_path, monkeypatch, capsys)
     results.main()
     assert "vse-seed1.json is made" in capsys.readouterr().out
     assert json.loads((tmp_path / "vse-seed1.json").read_text())["seconds"] == 1.5 and results.is_there("vse", 1)
+
+
+def test_maps_are_scored_model_by_model(tmp_path, monkeypatch, capsys):
+    (tmp_path / "results").mkdir()
+    monkeypatch.setattr(results._paths, "data_dir", lambda: tmp_path)
+    monkeypatch.setattr(results, "ARCHITECTURES", ("vse", "vilbert"))
+    monkeypatch.setattr(results, "EXPLAINED", 6)
+    monkeypatch.setattr(results, "train", lambda name, seed, folder: (results.weights.untrained(name), None))
+    monkeypatch.setattr(results, "regions", lambda part, folder: SimpleNamespace(see=f"regions of {len(part)}"))
+    made, broken = [], "vilbert"
+
+    def report(model, untrained, data, see):
+        name = type(model).__name__.lower()
+        if name == broken:
+            raise KeyboardInterrupt
+        assert type(untrained) is type(model) and not untrained.training
+        made.append(name)
+        return {"icon": len(data), "see": see}
+    monkeypatch.setattr(results.scores, "report", report)
+    monkeypatch.setattr("sys.argv", ["minimm.training.results", "explained", "--seeds", "0"])
+    with pytest.raises(KeyboardInterrupt):
+        results.main()
+    broken = None
+    results.main()  # goes on where it was stopped
+    results.main()
+    assert made == ["vse", "vilbert"]
+    assert capsys.readouterr().out.split("\n")[:2] == ["explained.json has vse", "explained.json has vilbert"]
+    found = json.loads((tmp_path / "results" / "explained.json").read_text())
+    assert found["vse"]["see"] is None and found["vilbert"]["see"] == "regions of 6" and found["vse"]["scenes"] == 6
+    found["vse"]["recipe"]["steps"] = 7  # another recipe: made again
+    results.save(tmp_path / "results" / "explained.json", found)
+    results.main()
+    assert made == ["vse", "vilbert", "vse"]
