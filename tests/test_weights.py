@@ -385,9 +385,9 @@ def test_albef_s_pairs_start_as_alone():
 
 def test_tasks_take_turns():
     of_task = {"a": lambda step: {"step": step}, "b": lambda step: {"step": 10 + step}}
-    turns = InTurn(of_task)
-    assert [turns(step) for step in (0, 1, 2, 5)] == [
-        {"task": "a", "step": 0}, {"task": "b", "step": 10}, {"task": "a", "step": 1}, {"task": "b", "step": 12}]
+    turns = InTurn(of_task, "aba")
+    assert [(turn["task"], turn["step"]) for turn in map(turns, range(7))] == [
+        ("a", 0), ("b", 10), ("a", 1), ("a", 2), ("b", 11), ("a", 3), ("a", 4)]
 
 
 def test_many_tasks_train_in_the_loop():
