@@ -6,7 +6,7 @@ from minimm.evaluation.published import published, systems
 
 
 def test_figures_by_task():
-    assert published("VQA")["ViLT"] == 71.26 and set(published("entailment")) == {"VILLA", "ALBEF"}
+    assert published("VQA", "VQA 2, test-dev")["ViLT"] == 71.26 and set(published("entailment")) == {"VILLA", "ALBEF"}
     coco = published("text retrieval", "MS-COCO, 1,000 pictures")
     assert list(coco) == ["sm-LSTM", "VSE++"] and coco["VSE++"] == [64.6, 90.0, 95.7]
 
