@@ -1,11 +1,10 @@
-"""The course's exercises: `check.NAME(your_function)`, `hint("NAME")`, `show_solution("NAME")`."""
-
-import sys
+"""The course's exercises: `check.NAME(your_function)`, `quiz("NAME")`, `hint("NAME")`, `show_solution("NAME")`."""
 
 from ._judge import MISSING, judge
-from ._registry import EXERCISES, close_names, find
+from ._registry import EXERCISES, QUESTIONS, close_names, find
+from ._show import in_notebook, show
 
-__all__ = ["check", "hint", "show_solution"]
+__all__ = ["check", "hint", "quiz", "show_solution"]
 
 _hints_shown = {}
 
@@ -36,6 +35,28 @@ class _Check:
 check = _Check()
 
 
+def quiz(name, answer=None):
+    """Ask the question `name`: its text, and below it, in a notebook, the controls that take an answer.
+
+    With an `answer` (a letter or a number) no control is needed: what is said to it is shown.
+
+    Raises TypeError if `name` is not a string, ValueError if there is no such question or no such answer.
+    """
+    question = find(name, QUESTIONS, "question")
+    response = None if answer is None else question.respond(answer)
+    show(question.markdown)
+    if response is not None:
+        show(response.text)
+    elif in_notebook():
+        from IPython.display import display
+
+        from ._panel import Panel
+
+        display(Panel(question, lambda: None).box)
+    else:
+        print(f'\nAnswer with quiz("{name}", YOUR_ANSWER).')
+
+
 def hint(name):
     """Show the next hint of the exercise `name`: the first call shows the first, the second the second, and so on.
 
@@ -45,10 +66,10 @@ def hint(name):
     shown = _hints_shown.get(name, 0)
     if shown == len(hints):
         _hints_shown[name] = 0
-        _show(f'No further hints. `show_solution("{name}")` shows one way to do it; `hint("{name}")` starts again.')
+        show(f'No further hints. `show_solution("{name}")` shows one way to do it; `hint("{name}")` starts again.')
     else:
         _hints_shown[name] = shown + 1
-        _show(f"Hint {shown + 1} of {len(hints)}: {hints[shown]}")
+        show(f"Hint {shown + 1} of {len(hints)}: {hints[shown]}")
 
 
 def show_solution(name):
@@ -57,15 +78,4 @@ def show_solution(name):
     Raises TypeError if `name` is not a string, ValueError if there is no such exercise.
     """
     source = find(name).solution.strip()
-    _show(f"```python\n{source}\n```", source)
-
-
-def _show(markdown, plain=None):
-    """Markdown in a notebook, plain text anywhere else."""
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    if hasattr(shell, "kernel"):
-        from IPython.display import Markdown, display
-
-        display(Markdown(markdown))
-    else:
-        print(plain or markdown)
+    show(f"```python\n{source}\n```", source)

@@ -1,4 +1,8 @@
-"""All exercises: every module of this package without a leading underscore defines one, named EXERCISE."""
+"""All exercises and questions, by name.
+
+Every module of this package without a leading underscore defines an exercise, named EXERCISE; every module of
+`quizzes`, one a lesson, defines questions, named QUESTIONS.
+"""
 
 import difflib
 import importlib
@@ -8,23 +12,31 @@ from pathlib import Path
 from .._errors import expect
 
 
-def _load():
-    names = [module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)])]
-    found = [importlib.import_module(f".{name}", __package__).EXERCISE for name in names if not name.startswith("_")]
-    return {exercise.name: exercise for exercise in sorted(found, key=lambda one: (one.lesson, one.name))}
+def _load(package, attribute):
+    modules = sorted(
+        module.name for module in pkgutil.iter_modules([str(Path(__file__).parent / package)])
+        if not module.ispkg and not module.name.startswith("_")
+    )
+    where = f"{__package__}.{package}" if package else __package__
+    return [getattr(importlib.import_module(f"{where}.{name}"), attribute) for name in modules]
 
 
-EXERCISES = _load()
+def _by_name(found):
+    return {one.name: one for one in sorted(found, key=lambda one: one.lesson)}  # in a lesson as they were found
 
 
-def close_names(name):
-    close = difflib.get_close_matches(name, EXERCISES, n=3, cutoff=0.5)
-    return f"Did you mean {' or '.join(close)}?" if close else f"There are: {', '.join(EXERCISES)}."
+EXERCISES = _by_name(_load("", "EXERCISE"))
+QUESTIONS = _by_name(question for questions in _load("quizzes", "QUESTIONS") for question in questions)
 
 
-def find(name):
-    """The exercise of that name; TypeError if `name` is not a string, ValueError if there is none."""
-    expect(isinstance(name, str), "name", f"a {type(name).__name__}", "an exercise's name as a string", TypeError)
-    if name not in EXERCISES:
-        raise ValueError(f"name: there is no exercise {name!r}. {close_names(name)}")
-    return EXERCISES[name]
+def close_names(name, among=EXERCISES):
+    close = difflib.get_close_matches(name, among, n=3, cutoff=0.5)
+    return f"Did you mean {' or '.join(close)}?" if close else f"There are: {', '.join(among)}."
+
+
+def find(name, among=EXERCISES, kind="exercise"):
+    """The exercise or question of that name; TypeError if `name` is not a string, ValueError if there is none."""
+    expect(isinstance(name, str), "name", f"a {type(name).__name__}", f"a name ({kind}) as a string", TypeError)
+    if name not in among:
+        raise ValueError(f"name: there is no {kind} {name!r}. {close_names(name, among)}")
+    return among[name]

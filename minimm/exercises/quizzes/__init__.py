@@ -1,0 +1,1 @@
+"""The course's questions: one module a lesson, each with its QUESTIONS."""
