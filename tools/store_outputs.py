@@ -47,4 +47,5 @@ def main(paths):
 
 
 if __name__ == "__main__":
+    os.environ["MINIMM_PROGRESS"] = "off"  # what is stored shows nobody's progress, and adds to nobody's
     main(sys.argv[1:])

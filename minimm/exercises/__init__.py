@@ -1,10 +1,11 @@
-"""The course's exercises: `check.NAME(your_function)`, `quiz("NAME")`, `hint("NAME")`, `show_solution("NAME")`."""
+"""The course's exercises: check.NAME(function), quiz("NAME"), hint("NAME"), show_solution("NAME"), progress()."""
 
+from . import _progress
 from ._judge import MISSING, judge
 from ._registry import EXERCISES, QUESTIONS, close_names, find
 from ._show import in_notebook, show
 
-__all__ = ["check", "hint", "quiz", "show_solution"]
+__all__ = ["check", "hint", "progress", "quiz", "show_solution"]
 
 _hints_shown = {}
 
@@ -22,7 +23,10 @@ class _Check:
             raise AttributeError(f"check has no exercise {name!r}. {close_names(name)}")
 
         def run(student=MISSING):
-            print(f"{name}: {judge(name, student).message}")
+            verdict = judge(name, student)
+            print(f"{name}: {verdict.message}")
+            if verdict.status == "right":
+                _note(name)
 
         run.__name__ = run.__qualname__ = name
         run.__doc__ = EXERCISES[name].prompt
@@ -33,6 +37,12 @@ class _Check:
 
 
 check = _Check()
+
+
+def _note(name):
+    hindrance = _progress.record(name)
+    if hindrance:
+        print(hindrance)
 
 
 def quiz(name, answer=None):
@@ -47,14 +57,29 @@ def quiz(name, answer=None):
     show(question.markdown)
     if response is not None:
         show(response.text)
+        if response.right or question.run:
+            _note(name)
     elif in_notebook():
         from IPython.display import display
 
         from ._panel import Panel
 
-        display(Panel(question, lambda: None).box)
+        display(Panel(question, lambda: _progress.record(name)).box)
     else:
         print(f'\nAnswer with quiz("{name}", YOUR_ANSWER).')
+
+
+def progress():
+    """Show what is done and what is open, lesson by lesson.
+
+    It is kept in .minimm/progress.json in your home folder, or where the variable MINIMM_PROGRESS says.
+    """
+    try:
+        rows, summary = _progress.table(_progress.done())
+    except (OSError, ValueError, RuntimeError) as problem:
+        print(problem)
+        return
+    show(f"{_progress.as_markdown(rows)}\n\n{summary}", f"{_progress.as_text(rows)}\n\n{summary}")
 
 
 def hint(name):

@@ -8,7 +8,8 @@ from ._question import Choice
 class Panel:
     """`box` is to be shown. Every control is an ordinary button or field: Tab reaches it, Space or Enter presses it.
 
-    `answered()` is called when a question was answered right, or a prediction was compared with what came.
+    `answered()` is called when a question was answered right, or a prediction was compared with what came; what it
+    returns is shown as well.
     """
 
     def __init__(self, question, answered):
@@ -43,7 +44,8 @@ class Panel:
             self._say("Type a number first, such as 0.25 or 1e-3.")
             return
         if self.open:
-            self._judge(given, response)
+            self._mark(given, response)
+            self._say(response.text, self.answered() if response.right else "")
         else:
             self.prediction, self.compare.disabled = given, False
             self._say(f"You predict **{str(given).strip()}**. {self.question.run} Then press *{self.compare.description}*.")
@@ -52,18 +54,15 @@ class Panel:
         """Compare the prediction; if it was wrong, tell the right answer as well: what came shows it anyway."""
         self.open = self.compare.disabled = True
         response = self.question.respond(self.prediction)
-        self._judge(self.prediction, response)
-        if not response.right:
-            self._say(f"{response.text}\n\n{self.question.respond(self.question.solution).text}")
-            self.answered()
+        self._mark(self.prediction, response)
+        better = "" if response.right else self.question.respond(self.question.solution).text
+        self._say(response.text, better, self.answered())
 
-    def _judge(self, given, response):
+    def _mark(self, given, response):
         if given in self.buttons:
             self.buttons[given].button_style = "success" if response.right else "danger"
-        self._say(response.text)
-        if response.right:
-            self.answered()
 
-    def _say(self, markdown):
+    def _say(self, *paragraphs):
+        markdown = "\n\n".join(filter(None, paragraphs))
         data = {"text/markdown": markdown, "text/plain": markdown}
         self.said.outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
