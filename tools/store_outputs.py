@@ -33,16 +33,25 @@ def tidy(notebook):
     notebook.metadata.language_info = {"name": "python"}
 
 
+def run(notebook, path):
+    """Execute `notebook` in the folder of `path`, in place."""
+    resources = {"metadata": {"path": str(path.parent)}}
+    NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources).execute()
+    tidy(notebook)
+
+
+def store(notebook, path):
+    part = path.with_suffix(".part")
+    nbformat.write(notebook, part)
+    os.replace(part, path)
+
+
 def main(paths):
     for path in map(Path, paths):
         notebook = nbformat.read(path, as_version=4)
         start = time.perf_counter()
-        NotebookClient(notebook, timeout=300, kernel_name="python3",
-                       resources={"metadata": {"path": str(path.parent)}}).execute()
-        tidy(notebook)
-        part = path.with_suffix(".part")
-        nbformat.write(notebook, part)
-        os.replace(part, path)
+        run(notebook, path)
+        store(notebook, path)
         print(f"{path}: {time.perf_counter() - start:.0f} s, {path.stat().st_size / 1e6:.2f} MB")
 
 
