@@ -101,11 +101,12 @@ class LiveCurve:
     """The losses of a run as a curve that grows while it trains: `fit(..., show=LiveCurve())`.
 
     every: seconds between two drawings; drawing takes time from training, so not less than a second or two.
-    chance: where the loss of a model that guesses lies.
+    chance: where the loss of a model that guesses lies; called: other words for that line; unit: of the loss, if any.
     """
 
-    def __init__(self, every=2.0, chance=None):
+    def __init__(self, every=2.0, chance=None, called="chance", unit="nats"):
         self.every, self.chance, self.handle, self.last = every, chance, None, -np.inf
+        self.called, self.label = called, f"loss ({unit})" if unit else "loss"
 
     def __call__(self, run):
         from IPython.display import HTML, display
@@ -116,8 +117,8 @@ class LiveCurve:
         for name, values in run.losses.items():
             ax.plot(range(1, len(values) + 1), values, label=name)
         if self.chance is not None:
-            ax.axhline(self.chance, color="0.4", linestyle="--", label="chance")
-        ax.set(xlabel="step", ylabel="loss (nats)", xlim=(1, max(2, run.planned)), ylim=(0, None))
+            ax.axhline(self.chance, color="0.4", linestyle="--", label=self.called)
+        ax.set(xlabel="step", ylabel=self.label, xlim=(1, max(2, run.planned)), ylim=(0, None))
         if ax.lines:
             ax.legend(frameon=False)
         latest = ", ".join(f"{name} {values[-1]:.2f}" for name, values in run.losses.items())

@@ -87,6 +87,16 @@ def test_live_curve_replaces_itself_and_draws_the_end(shown):
     assert len(shown) == 1 and "5 of 5 steps; now contrastive 0.20" in shown[0]
 
 
+@pytest.mark.parametrize("options, words", [({}, ("chance", "loss (nats)")),
+                                            ({"called": "collapsed", "unit": ""}, ("collapsed", "loss"))])
+def test_live_curve_names_its_line_and_its_unit(shown, monkeypatch, options, words):
+    drawn = []
+    monkeypatch.setattr(plots, "image", lambda fig, alt: drawn.append(fig) or alt)
+    plots.LiveCurve(chance=2.0, **options)(Run(planned=5, steps=1, losses={"hinges": [1.0]}))
+    ax, = drawn[0].axes
+    assert (ax.get_legend_handles_labels()[1][1], ax.get_ylabel()) == words
+
+
 def test_written_whole_or_not_at_all(tmp_path):
     path = tmp_path / "folder" / "file"
     write_whole(path, lambda file: file.write(b"old"))
