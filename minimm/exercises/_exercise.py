@@ -25,7 +25,8 @@ class Exercise:
     """A function to fill in. To add one, add a module to this package that defines `EXERCISE`.
 
     `expected` and the functions in `slips` take a case's inputs as float64 numpy arrays, by name. They are formulas of
-    their own, in numpy, so that nothing of the library decides what is right.
+    their own, in numpy, so that nothing of the library decides what is right. The result that is asked for has the inputs'
+    dtype; it is a mask where `expected` gives booleans, and of whole numbers where it gives integers.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Exercise:
     shape: str = ""  # of the result, in einops' notation; "" is a single number
     gradient_to: tuple[str, ...] = ()  # the result is a loss: the inputs that its gradient must reach
     plain_number: bool = False  # a Python number will do as well as a 0-d tensor
+    without: tuple[str, ...] = ()  # `__name__` of torch's or numpy's functions that would do the work
 
 
 def lengths_in_words(came):

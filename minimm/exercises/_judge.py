@@ -48,7 +48,7 @@ class _Call:
     problem: BaseException | None = None
     timed_out: bool = False
     stopped: bool = True
-    borrowed: str = ""  # the first of minimm's functions that ran in it
+    borrowed: str = ""  # the first function that ran in it and must not: one of minimm's, or of `without`
 
 
 def judge(name, student=MISSING):
@@ -97,7 +97,7 @@ def _judge_cases(exercise, student):
         given = {n: leaves.get(n, t).clone() if isinstance(t, torch.Tensor) else t for n, t in tensors.items()}
         where = f"case {count} ({_describe(tensors, dtype)}{'; ' + case.about if case.about else ''})"
 
-        call = _call(student, list(given.values()), deadline - time.monotonic())
+        call = _call(student, list(given.values()), deadline - time.monotonic(), exercise.without)
         if call.borrowed:
             return Verdict("wrong", f"your function uses {call.borrowed}. Write that part yourself.")
         broken = _broken(student, call, where)
@@ -168,25 +168,22 @@ def _changed(given, tensors):
 
 def _fault(exercise, case, value, expected, dtype, arrays, leaves):
     """What is wrong with a result, in words, or None."""
-    shape = f"{_shape(expected.shape)}{f' ({exercise.shape})' if exercise.shape else ''}"
+    came = _array(value)
     if not isinstance(value, torch.Tensor):
         if not exercise.plain_number:
             why = " (a plain number carries no gradient: no .item() or float())" if exercise.gradient_to else ""
             return f"the result must be a torch tensor; yours is {_kind(value)}{why}."
-        if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        if came is None or isinstance(value, bool):
             return f"the result must be a float or a 0-d tensor; yours is {_kind(value)}."
     else:
-        if value.layout != torch.strided:
-            return f"the result must be an ordinary (dense) tensor; yours has the layout {value.layout}."
-        if value.device.type != "cpu":
-            return f"the result must stay where the inputs are (cpu); yours is on {value.device}."
+        if came is None:
+            return f"the result must be an ordinary (dense, real) tensor where the inputs are (cpu); yours is {_oddity(value)}."
         if value.shape != expected.shape:
+            shape = f"{_shape(expected.shape)}{f' ({exercise.shape})' if exercise.shape else ''}"
             return f"the result must have the shape {shape}; yours has {_shape(value.shape)}."
-        if not exercise.plain_number and value.dtype != dtype:
-            return f"the result must have the inputs' dtype, {_name(dtype)}; yours has {_name(value.dtype)}."
-        if value.is_complex():
-            return "the result must be real; yours is complex."
-    came = _array(value)
+        wanted = _wanted_dtype(exercise, value, expected, dtype)
+        if wanted:
+            return f"the result must have {wanted}; yours has {_name(value.dtype)}."
     if not np.isfinite(came).all():
         bad = "NaN" if np.isnan(came).any() else "infinity"
         return f"the result must be finite; yours contains {bad}. {case.not_finite}"
@@ -195,6 +192,18 @@ def _fault(exercise, case, value, expected, dtype, arrays, leaves):
             return "close, but not equal. Is an epsilon too large, or is a part computed in a lower precision?"
         return exercise.tell(came, expected)
     return _gradient_fault(exercise, value, dtype, arrays, leaves) if leaves else None
+
+
+def _wanted_dtype(exercise, value, expected, dtype):
+    """Which dtype the result must have, in words, if it has another one."""
+    if exercise.plain_number:
+        return ""
+    if expected.dtype == bool:
+        return "the dtype of a mask, bool" if value.dtype != torch.bool else ""
+    if expected.dtype.kind in "iu":
+        whole = not value.is_floating_point() and value.dtype != torch.bool
+        return "" if whole else "a dtype of whole numbers, such as int64"
+    return f"the inputs' dtype, {_name(dtype)}" if value.dtype != dtype else ""
 
 
 def _gradient_fault(exercise, value, dtype, arrays, leaves):
@@ -256,18 +265,23 @@ def _slip(exercise, results):
     return best
 
 
-def _call(student, arguments, seconds):
+def _call(student, arguments, seconds, without=()):
     """Call the function in a thread of its own, for at most `seconds`."""
     call = _Call()
 
     # Every call is seen while it happens, however the function got hold of what it calls. This is against a shortcut,
     # not against a will: code copied from minimm or taken from `show_solution`, threads of the function's own, and
     # what torch.compile inlines go unseen. Ours are only the modules below minimm: minimm.device() is no help.
-    def note(frame, event, _):
-        if event == "call" and not call.borrowed:
-            module = str(frame.f_globals.get("__name__"))
-            if module.startswith("minimm.") and module != __name__:  # this module takes what is printed
-                call.borrowed = f"{module}.{frame.f_code.co_name}".removesuffix(".<module>")
+    def note(frame, event, called):
+        if call.borrowed:
+            return
+        if event == "call":
+            module, name = str(frame.f_globals.get("__name__")), frame.f_code.co_name
+            ours = module.startswith("minimm.") and module != __name__  # this module takes what is printed
+            if ours or (name in without and module.split(".")[0] in LIBRARIES):
+                call.borrowed = f"{module}.{name}".removesuffix(".<module>")
+        elif event == "c_call" and getattr(called, "__name__", "") in without and getattr(called, "__module__", "") != "builtins":
+            call.borrowed = called.__name__
 
     def work():
         try:
@@ -351,7 +365,7 @@ def _no_way_out():
     def leave(*_, **__):
         raise SystemExit
 
-    exits = [(os, "_exit"), (builtins, "exit"), (builtins, "quit")]
+    exits = [(os, "_exit"), (os, "abort"), (builtins, "exit"), (builtins, "quit")]
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if shell is not None:
         exits.append((type(shell.exiter), "__call__"))
@@ -389,16 +403,26 @@ def _exact(value):
 
 
 def _array(value):
-    """A result as a float64 array, or None if it is not made of real numbers."""
-    if isinstance(value, torch.Tensor):
+    """A result as a float64 array, or None if it is not made of real numbers that can be read."""
+    if not isinstance(value, torch.Tensor):
+        return np.asarray(float(value)) if isinstance(value, numbers.Real) else None
+    try:
         plain = value.layout == torch.strided and value.device.type == "cpu" and not value.is_complex()
-        return value.detach().double().numpy() if plain else None
-    return np.asarray(float(value)) if isinstance(value, numbers.Real) else None
+        return value.detach().double().resolve_neg().numpy() if plain else None
+    except Exception:  # quantized and nested tensors, and what only says that it is a tensor
+        return None
+
+
+def _oddity(value):
+    try:
+        return f"{_kind(value)} of {_name(value.dtype)}, {_name(value.layout)}, on {value.device}"
+    except Exception:
+        return _kind(value)
 
 
 def _close(came, expected, dtype):
     tolerance = TOLERANCE[dtype]
-    return came.shape == expected.shape and np.allclose(came, expected, rtol=tolerance, atol=tolerance)
+    return came.shape == expected.shape and np.allclose(came, expected.astype(float), rtol=tolerance, atol=tolerance)
 
 
 def _describe(tensors, dtype):

@@ -1,0 +1,96 @@
+"""What the judge does for exercises of other kinds than those that there are; test_exercises.py has the rest."""
+
+import dataclasses
+import os
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from minimm.exercises._exercise import Case, Exercise
+from minimm.exercises._judge import judge
+from minimm.exercises._registry import EXERCISES
+
+
+def unit(features):
+    return features / features.norm(dim=1, keepdim=True)
+
+
+@pytest.fixture
+def exercise(monkeypatch):
+    def put(**fields):
+        shared = dict(name="made", lesson="00", difficulty=1, minutes=1, prompt="made(x)", hints=("a", "b"), solution="", fact="so",
+                      cases=lambda: [Case({"x": np.array([[0.5, -1, 2], [3, -4, 0]])}), Case({"x": np.array([[-1.0, 1, 1, -2]])})],
+                      slips=(), tell=lambda came, expected: "not so.", shape="b d")
+        monkeypatch.setitem(EXERCISES, "made", Exercise(**{**shared, **fields}))
+
+    return put
+
+
+def test_a_mask_is_asked_for(exercise):
+    exercise(expected=lambda x: x > 0)
+    assert judge("made", lambda x: x > 0).status == "right"
+    for wrong in (lambda x: (x > 0).to(x.dtype), lambda x: (x > 0).long()):
+        verdict = judge("made", wrong)
+        assert verdict.status == "wrong" and "mask, bool" in verdict.message
+    assert "not so" in judge("made", lambda x: x < 0).message
+
+
+def test_whole_numbers_are_asked_for(exercise):
+    exercise(expected=lambda x: x.argmax(1), shape="b")
+    for right in (lambda x: x.argmax(1), lambda x: x.max(1).indices.int()):
+        assert judge("made", right).status == "right"
+    for wrong in (lambda x: x.argmax(1).to(x.dtype), lambda x: x.argmax(1) > 0):
+        verdict = judge("made", wrong)
+        assert verdict.status == "wrong" and "whole numbers" in verdict.message
+    assert "not so" in judge("made", lambda x: x.argmin(1)).message
+
+
+@pytest.mark.parametrize("student, name", [
+    (lambda x: F.normalize(x, dim=1), "normalize"), (lambda x: x / x.norm(dim=1, keepdim=True), "norm"),
+    (lambda x: x / torch.linalg.vector_norm(x, dim=1, keepdim=True), "linalg_vector_norm"), (lambda x: x.div(x.pow(2).sum(1)), "div"),
+])
+def test_what_would_do_the_work_is_refused_where_the_exercise_says_so(monkeypatch, student, name):
+    one = dataclasses.replace(EXERCISES["unit_length"], without=("normalize", "norm", "linalg_vector_norm", "div"))
+    monkeypatch.setitem(EXERCISES, "unit_length", one)
+    verdict = judge("unit_length", student)
+    assert verdict.status == "wrong" and "Write that part yourself" in verdict.message and name in verdict.message
+
+
+def test_a_function_of_ones_own_may_have_any_name(monkeypatch):
+    one = dataclasses.replace(EXERCISES["unit_length"], without=("norm", "sum"))
+    monkeypatch.setitem(EXERCISES, "unit_length", one)
+
+    def norm(row):
+        return sum(x * x for x in row.tolist()) ** 0.5  # Python's sum is not torch's
+
+    assert judge("unit_length", lambda features: torch.stack([row / norm(row) for row in features])).status == "right"
+
+
+class Pretender:
+    @property
+    def __class__(self):
+        return torch.Tensor
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's, about quantized and nested tensors
+@pytest.mark.parametrize("result", [
+    lambda x: torch.quantize_per_tensor(x.float(), 0.1, 0, torch.qint8), lambda x: torch.nested.nested_tensor(list(x)),
+    lambda x: Pretender(), lambda x: x.to_sparse(), lambda x: x.to("meta"), lambda x: x.to(torch.complex64),
+])
+def test_tensors_that_cannot_be_read_are_named(result):
+    verdict = judge("unit_length", lambda x: result(unit(x)))
+    assert verdict.status == "wrong" and "ordinary" in verdict.message
+
+
+@pytest.mark.parametrize("view", [
+    lambda x: torch._neg_view(-x), lambda x: x.conj(), lambda x: x[None].expand(2, -1, -1)[1], lambda x: torch.nn.Parameter(x),
+    lambda x: x.as_subclass(type("Mine", (torch.Tensor,), {})), lambda x: x.T.contiguous().T,
+])
+def test_other_ways_to_hold_the_same_numbers_are_right(view):
+    assert judge("unit_length", lambda x: view(unit(x))).status == "right"
+
+
+def test_aborting_stays_inside():
+    assert "end the program" in judge("unit_length", lambda x: os.abort()).message
