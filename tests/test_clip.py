@@ -8,7 +8,7 @@ import torch
 
 from minimm.layers import ConvStem
 from minimm.models.clip import CLIP, CLIPConfig
-from minimm.objectives.contrastive import similarity, symmetric_cross_entropy
+from minimm.objectives.contrastive import many_views, similarity, symmetric_cross_entropy
 
 SMALL = CLIPConfig(embed_dim=12, image=16, patch=8, vision_width=16, vision_layers=1, vision_heads=2, context=10,
                    vocab=30, text_width=16, text_layers=1, text_heads=2, eot_id=2)
@@ -69,6 +69,17 @@ def test_doubles_count_as_wrong():
         pairs = torch.eye(3).repeat(n, 1)
         loss = symmetric_cross_entropy(similarity(pairs, pairs, torch.tensor(math.log(100))))
         assert math.isclose(loss, math.log(n), abs_tol=1e-5)
+
+
+def test_many_views():
+    views, scale = torch.randn(4, 5, 8, generator=torch.Generator().manual_seed(0)), torch.tensor(1.0)
+    torch.testing.assert_close(many_views(views[:2], scale), symmetric_cross_entropy(similarity(*views[:2], scale)))
+    torch.testing.assert_close(many_views(views, scale), many_views(views.flip(0), scale))
+    three = sum(many_views([a, b], scale) for a, b in ((views[0], views[1]), (views[0], views[2]), (views[1], views[2])))
+    torch.testing.assert_close(many_views(views[:3], scale), three)
+    assert math.isclose(many_views([torch.ones(6, 8)] * 4, scale), 6 * math.log(6), rel_tol=1e-5)  # chance
+    with pytest.raises(ValueError, match="views: expected at least two"):
+        many_views(views[:1], scale)
 
 
 @torch.no_grad()

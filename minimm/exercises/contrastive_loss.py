@@ -3,6 +3,7 @@
 import numpy as np
 
 from ._exercise import Case, Exercise
+from ._formulas import both_ways, log_softmax, one_way, softmax, unit
 
 
 def _pairs(seed, b, d, log_scale, agreement=0.7):
@@ -34,26 +35,8 @@ def _cases():
     ]
 
 
-def _unit(features, axis=1):
-    return features / np.sqrt((features**2).sum(axis=axis, keepdims=True))
-
-
 def _logits(image_features, text_features, log_scale):
-    return np.exp(log_scale) * _unit(image_features) @ _unit(text_features).T
-
-
-def _log_softmax(logits):
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-
-
-def _one_way(logits):
-    """Cross-entropy of every row with its diagonal entry as the target."""
-    return -np.diag(_log_softmax(logits)).mean()
-
-
-def _both_ways(logits):
-    return (_one_way(logits) + _one_way(logits.T)) / 2
+    return np.exp(log_scale) * unit(image_features) @ unit(text_features).T
 
 
 def _expected(image_features, text_features, log_scale):
@@ -71,15 +54,11 @@ def _from_logits(loss):
 
 def _from_features(logits):
     """A slip in how the logits come about."""
-    return lambda image_features, text_features, log_scale: _both_ways(logits(image_features, text_features, log_scale))
-
-
-def _softmax(logits):
-    return np.exp(_log_softmax(logits))
+    return lambda image_features, text_features, log_scale: both_ways(logits(image_features, text_features, log_scale))
 
 
 def _first_column(logits):
-    return -(_log_softmax(logits)[:, 0].mean() + _log_softmax(logits.T)[:, 0].mean()) / 2
+    return -(log_softmax(logits)[:, 0].mean() + log_softmax(logits.T)[:, 0].mean()) / 2
 
 
 def _tell(came, expected):
@@ -128,36 +107,36 @@ def contrastive_loss(image_features, text_features, log_scale):
     expected=_expected,
     slips=(
         (_NOT_UNIT.format("features"), _from_features(lambda image, text, s: np.exp(s) * image @ text.T)),
-        (_NOT_UNIT.format("image features"), _from_features(lambda image, text, s: np.exp(s) * image @ _unit(text).T)),
-        (_NOT_UNIT.format("text features"), _from_features(lambda image, text, s: np.exp(s) * _unit(image) @ text.T)),
+        (_NOT_UNIT.format("image features"), _from_features(lambda image, text, s: np.exp(s) * image @ unit(text).T)),
+        (_NOT_UNIT.format("text features"), _from_features(lambda image, text, s: np.exp(s) * unit(image) @ text.T)),
         ("features normalised over the wrong axis (over the batch instead of each row)?",
-         _from_features(lambda image, text, s: np.exp(s) * _unit(image, 0) @ _unit(text, 0).T)),
-        (_ONE_WAY.format("image to text"), _from_logits(_one_way)),
-        (_ONE_WAY.format("text to image"), _from_logits(lambda logits: _one_way(logits.T))),
-        ("the two directions added instead of averaged?", _from_logits(lambda logits: 2 * _both_ways(logits))),
+         _from_features(lambda image, text, s: np.exp(s) * unit(image, 0) @ unit(text, 0).T)),
+        (_ONE_WAY.format("image to text"), _from_logits(one_way)),
+        (_ONE_WAY.format("text to image"), _from_logits(lambda logits: one_way(logits.T))),
+        ("the two directions added instead of averaged?", _from_logits(lambda logits: 2 * both_ways(logits))),
         ("parentheses missing? a + b / 2 halves only b.",
-         _from_logits(lambda logits: _one_way(logits) + _one_way(logits.T) / 2)),
+         _from_logits(lambda logits: one_way(logits) + one_way(logits.T) / 2)),
         ("parentheses missing? a / 2 + b halves only a.",
-         _from_logits(lambda logits: _one_way(logits) / 2 + _one_way(logits.T))),
+         _from_logits(lambda logits: one_way(logits) / 2 + one_way(logits.T))),
         ("every image compared with the images instead of the texts?",
          _from_features(lambda image, text, s: _logits(image, image, s))),
         ("every text compared with the texts instead of the images?",
          _from_features(lambda image, text, s: _logits(text, text, s))),
-        ("log_scale used as it is, without exp?", _from_features(lambda image, text, s: s * _unit(image) @ _unit(text).T)),
+        ("log_scale used as it is, without exp?", _from_features(lambda image, text, s: s * unit(image) @ unit(text).T)),
         ("divided by the scale instead of multiplied, as if it were a temperature?",
-         _from_features(lambda image, text, s: np.exp(-s) * _unit(image) @ _unit(text).T)),
-        ("log_scale left out?", _from_features(lambda image, text, s: _unit(image) @ _unit(text).T)),
-        ("summed over the batch instead of averaged?", _from_logits(lambda logits: len(logits) * _both_ways(logits))),
+         _from_features(lambda image, text, s: np.exp(-s) * unit(image) @ unit(text).T)),
+        ("log_scale left out?", _from_features(lambda image, text, s: unit(image) @ unit(text).T)),
+        ("summed over the batch instead of averaged?", _from_logits(lambda logits: len(logits) * both_ways(logits))),
         ("summed over the batch and over both directions instead of averaged?",
-         _from_logits(lambda logits: 2 * len(logits) * _both_ways(logits))),
-        ("wrong sign? The cross-entropy is minus the log-probability.", _from_logits(lambda logits: -_both_ways(logits))),
+         _from_logits(lambda logits: 2 * len(logits) * both_ways(logits))),
+        ("wrong sign? The cross-entropy is minus the log-probability.", _from_logits(lambda logits: -both_ways(logits))),
         ("every row compared with column 0? Row n's target is n.", _from_logits(_first_column)),
         ("averaged over all pairs? Only the diagonal holds the matches.",
-         _from_logits(lambda logits: -(_log_softmax(logits).mean() + _log_softmax(logits.T).mean()) / 2)),
+         _from_logits(lambda logits: -(log_softmax(logits).mean() + log_softmax(logits.T).mean()) / 2)),
         ("softmax before cross_entropy? It takes logits and applies the softmax itself.",
-         _from_logits(lambda logits: (_one_way(_softmax(logits)) + _one_way(_softmax(logits.T))) / 2)),
+         _from_logits(lambda logits: (one_way(softmax(logits)) + one_way(softmax(logits.T))) / 2)),
         ("probability instead of its logarithm?",
-         _from_logits(lambda logits: -(np.diag(_softmax(logits)).mean() + np.diag(_softmax(logits.T)).mean()) / 2)),
+         _from_logits(lambda logits: -(np.diag(softmax(logits)).mean() + np.diag(softmax(logits.T)).mean()) / 2)),
     ),
     tell=_tell,
     gradient_to=("image_features", "text_features", "log_scale"),

@@ -1,5 +1,7 @@
 """The contrastive family: which of the sentences belongs to the picture, and which of the pictures to the sentence."""
 
+from itertools import combinations
+
 import torch
 import torch.nn.functional as F
 
@@ -48,6 +50,18 @@ def symmetric_cross_entropy(logits):
     expect(len(logits) > 1, "logits", f"a batch of {len(logits)}", "at least two pairs, as each needs a negative")
     pairs = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, pairs) + F.cross_entropy(logits.T, pairs)) / 2
+
+
+def many_views(views, log_scale):
+    """Contrastive multiview coding: the sum of the symmetric losses of all pairs of views (Tian et al. 2020, section 3,
+    the full graph; for their core view call it with every pair of the core and another one).
+
+    views: features `b d` a view (any length), row n of all of them of the same thing. Two views: CLIP's loss. Chance is
+    v (v - 1) / 2 times ln b. Different on purpose: the negatives are those of the batch, not of a memory bank.
+    Raises ValueError for fewer than two views.
+    """
+    expect(len(views) > 1, "views", f"{len(views)}", "at least two")
+    return sum(symmetric_cross_entropy(similarity(a, b, log_scale)) for a, b in combinations(views, 2))
 
 
 def key_similarity(features, keys, temperature):
