@@ -6,6 +6,7 @@ import torch
 
 from .._errors import expect
 from ..models.heads import ALBEFAnswers, Answerer
+from ..objectives.answers import soft_scores
 from ..scenes import ANSWER_IDS, LABELS, batch_of, examples
 from ..scenes.tasks import KINDS, to
 from .embed import evaluating
@@ -57,6 +58,18 @@ def accuracy(data, task, predicted):
                 "examples": len(answer)}
     of_kind = {kind: percent(right[[e.kind == kind for e in asked]]) for kind in _kinds(asked, task)}
     return {"all": percent(right), **of_kind, "examples": len(asked)}
+
+
+def vqa_accuracy(predicted, answers):
+    """VQA's accuracy where several people answered every question and need not agree, in percent: the mean of
+    `soft_scores` over the questions.
+
+    predicted `b`, answers `b p`: numbers of answers, those of p people. Raises ValueError for other shapes or no question.
+    """
+    expect(predicted.ndim == 1 and answers.ndim == 2 and len(predicted) == len(answers) > 0, "answers",
+           f"shape {tuple(answers.shape)} for predictions of shape {tuple(predicted.shape)}", "`b p` for `b`, b > 0")
+    counts = (answers == predicted[:, None]).sum(1)
+    return 100 * soft_scores(counts, answers.shape[1]).mean().item()
 
 
 def chance(data, task, train):

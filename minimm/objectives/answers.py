@@ -5,6 +5,22 @@ import torch.nn.functional as F
 from .._errors import expect
 
 
+def soft_scores(counts, people=10):
+    """How right an answer is that `counts` of the people gave, 0 to 1: float64 of the same shape.
+
+    An answer is compared with all the people but one, min(n / 3, 1) for n of them who said the same; the score is the mean
+    over who is left out (Antol et al. 2015, VQA). Of ten people 1, 2, 3, 4 give 0.3, 0.6, 0.9, 1: the soft targets
+    of ViLT and ViLBERT. Raises TypeError unless counts are whole numbers, ValueError outside 0 to `people` and for fewer
+    than two people.
+    """
+    expect(not counts.is_floating_point() and not counts.is_complex(), "counts", counts.dtype, "whole numbers", TypeError)
+    expect(people > 1, "people", people, "at least 2: one is left out")
+    expect(bool(((counts >= 0) & (counts <= people)).all()), "counts", f"values from {counts.min()} to {counts.max()}",
+           f"0 to {people}")
+    n = counts.double()
+    return (n * ((n - 1) / 3).clamp(0, 1) + (people - n) * (n / 3).clamp(max=1)) / people
+
+
 def answer_loss(logits, soft_targets):
     """Every answer is a yes or no of its own; the SUM over the answers, the mean over the questions: 0-d.
 
