@@ -41,7 +41,7 @@ def test_solutions_are_up_to_date(path, tool):
     notebook = nbformat.read(path, as_version=4)
     names = asked(tool, notebook)
     target = SOLUTIONS / path.name
-    assert target.exists() == bool(names)
+    assert target.exists() == bool(names), f"solutions/{path.name} {STALE.format(path.stem)}"
     if names:
         stored = nbformat.read(target, as_version=4)
         assert plain(stored) == plain(tool.solved(notebook, path.stem)), f"solutions/{path.name} {STALE.format(path.stem)}"

@@ -6,7 +6,7 @@ import re
 import pytest
 
 import minimm.exercises
-from minimm.exercises import quiz
+from minimm.exercises import check, quiz
 from minimm.exercises._panel import Panel
 from minimm.exercises._question import Choice, Number, Option, Slip, to_number
 from minimm.exercises._registry import EXERCISES, QUESTIONS
@@ -208,6 +208,12 @@ def test_outside_a_notebook_it_is_text(capsys):
         quiz("core_differences", "E")
     with pytest.raises(ValueError, match="answer: expected a number"):
         quiz("recall_by_hand", "B")
+
+
+def test_long_verdicts_are_broken_between_words(capsys):
+    check.unit_length(lambda features: features / features.norm(dim=1, keepdim=True))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 1 and max(map(len, lines)) <= 100 and EXERCISES["unit_length"].fact in " ".join(lines)
 
 
 def test_unknown_names():

@@ -3,7 +3,7 @@
 from . import _progress
 from ._judge import MISSING, judge
 from ._registry import EXERCISES, QUESTIONS, close_names, find
-from ._show import in_notebook, show
+from ._show import in_notebook, show, wrapped
 
 __all__ = ["check", "hint", "progress", "quiz", "show_solution"]
 
@@ -24,7 +24,7 @@ class _Check:
 
         def run(student=MISSING):
             verdict = judge(name, student)
-            print(f"{name}: {verdict.message}")
+            print(wrapped(f"{name}: {verdict.message}"))
             if verdict.status == "right":
                 _note(name)
 

@@ -25,7 +25,10 @@ class Panel:
                 self.buttons[letter] = button
             controls = list(self.buttons.values())
         else:
-            self.entry = widgets.Text(placeholder="a number", continuous_update=False, layout={"width": "10em"})
+            self.entry = widgets.Text(
+                description="Answer", placeholder="a number", continuous_update=False,
+                layout={"width": "14em"}, style={"description_width": "4em"},
+            )
             self.entry.observe(lambda change: change["new"].strip() and self.answer(change["new"]), "value")
             check = widgets.Button(description="Predict" if question.run else "Check", layout={"width": "6em"})
             check.on_click(lambda _: self.answer(self.entry.value))

@@ -81,7 +81,8 @@ def table(entries):
         names = [name for name, one in every.items() if one.lesson == lesson]
         left = [name for name in names if name not in entries]
         calls = ", ".join(f"check.{name}" if name in EXERCISES else f'quiz("{name}")' for name in left)
-        rows.append((lesson, f"{len(names) - len(left)} of {len(names)}", calls, str(sum(every[n].minutes for n in left))))
+        share = f"{len(names) - len(left)} of {len(names)}".replace(" ", "\N{NO-BREAK SPACE}")
+        rows.append((lesson, share, calls, str(sum(every[n].minutes for n in left))))
     return rows, f"{len(every.keys() & entries.keys())} of {len(every)} are done."
 
 

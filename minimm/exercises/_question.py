@@ -36,7 +36,7 @@ class Question:
         effort = f"difficulty {self.difficulty} of 3, about {self.minutes} minute{'s' if self.minutes > 1 else ''}"
         parts = [f"**{kind}** ({effort})", self.prompt.strip(), self._answers()]
         if self.run:
-            parts.append(f"*Predict first.* Then: {self.run}")
+            parts.append(f"*Predict first.* {self.run}")
         return "\n\n".join(parts)
 
 

@@ -1,6 +1,9 @@
 """Markdown in a notebook, plain text anywhere else."""
 
 import sys
+import textwrap
+
+WIDTH = 100  # of text: a notebook would break longer lines within words
 
 
 def in_notebook():
@@ -15,3 +18,8 @@ def show(markdown, plain=None):
         display(Markdown(markdown))
     else:
         print(plain or markdown)
+
+
+def wrapped(text):
+    lines = (textwrap.wrap(line, WIDTH, replace_whitespace=False, break_long_words=False) for line in text.splitlines())
+    return "\n".join("\n".join(line) for line in lines)

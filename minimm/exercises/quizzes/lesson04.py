@@ -84,6 +84,6 @@ sum has spread the scores before it has put them right. From there the max comes
 clipped. Nothing diverges.""",
             ),
         ),
-        run="`attempt(VSEConfig(warm_up=60))` in a new cell, and look at what the loss comes to rest at.",
+        run="Run `attempt(VSEConfig(warm_up=60))` in a new cell, and look at what the loss comes to rest at.",
     ),
 )
