@@ -523,20 +523,22 @@ def test_every_known_slip_is_refused_and_recognised(name):
     """Fed as an answer, each slip's own formula must come back with its own words."""
     one = EXERCISES[name]
     for words, formula in one.slips:
-        results = []
+        results = []  # of the cases in which the slip shows
         for case in one.cases():
             with np.errstate(all="ignore"):
-                results.append((case.inputs, np.asarray(formula(**case.inputs)), torch.float64))
-        assert not _judge._close(results[0][1], np.asarray(one.expected(**results[0][0])), torch.float64), words
+                came = np.asarray(formula(**case.inputs))
+            if not _judge._close(came, np.asarray(one.expected(**case.inputs)), torch.float64):
+                results.append((case.inputs, came, torch.float64))
+        assert results, f"shows in no case: {words}"
         assert _judge._slip(one, results) == words
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_cases_are_telling(name):
     cases = EXERCISES[name].cases()
-    for case in cases[:3]:
+    for case in cases[:2]:
         shape = next(iter(case.inputs.values())).shape
-        assert name == "recall_at_k" or len(set(shape)) == len(shape)  # no size twice: a swapped axis shows
+        assert len(set(shape)) == len(shape)  # no size twice: a swapped axis shows
     again = EXERCISES[name].cases()
     assert all(np.array_equal(x, y) for a, b in zip(cases, again) for x, y in zip(a.inputs.values(), b.inputs.values()))
 
@@ -884,7 +886,8 @@ def under_another_name(features):
     functools.partial(norm_over, dim=1), functools.partial(functools.partial(norm_over), dim=1), without_gradient,
     under_another_name, torch.inference_mode()(without_gradient), torch.compile(unit_by_columns, backend="eager"),
 ])
-def test_a_partial_or_decorated_function_is_judged_as_it_is(student):
+def test_a_partial_or_decorated_function_is_judged_as_it_is(student, monkeypatch):
+    monkeypatch.setattr(_judge, "TIME_LIMIT", 60)  # torch.compile takes its time
     verdict = judge("unit_length", student)
     assert verdict.status == "right", verdict.message
 
