@@ -65,7 +65,7 @@ one on average.""",
         difficulty=2,
         minutes=6,
         prompt="""The warm start of this lesson gives the sum of hinges as many steps as it needs. What becomes of a run
-that changes to the max after 60 steps already, when the sum has fallen by half?""",
+from scratch that changes to the max after 60 steps already, when the sum has fallen by about half?""",
         options=(
             Option(
                 "It learns as well, only a little later: once right pairs lead on average, nothing can go wrong.",
@@ -75,7 +75,8 @@ batch, and that one is still ahead after 60 steps.""",
             Option(
                 "It collapses: the hardest negatives are still ahead of the right pairs.",
                 r"""Look at the ratio of the run at step 60: it is far above 1, higher even than at the start, since the
-sum has spread the scores before it has put them right. From there the max comes down to $2mB$.""",
+sum has spread the scores before it has put them right. From there the max presses them together again, and the loss
+comes down towards $2mB$.""",
                 right=True,
             ),
             Option(
