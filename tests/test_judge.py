@@ -2,12 +2,14 @@
 
 import dataclasses
 import os
+import sys
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from minimm.exercises import _judge
 from minimm.exercises._exercise import Case, Exercise
 from minimm.exercises._judge import judge
 from minimm.exercises._registry import EXERCISES
@@ -90,6 +92,24 @@ def test_tensors_that_cannot_be_read_are_named(result):
 ])
 def test_other_ways_to_hold_the_same_numbers_are_right(view):
     assert judge("unit_length", lambda x: view(unit(x))).status == "right"
+
+
+class Late:
+    def __del__(self):
+        for _ in range(1000):
+            pass
+
+
+def test_a_stop_that_arrives_in_a_destructor_is_no_news(monkeypatch):
+    def student(x):
+        while True:
+            Late()
+
+    heard = []
+    monkeypatch.setattr(sys, "unraisablehook", heard.append)
+    monkeypatch.setattr(_judge, "TIME_LIMIT", 0.2)
+    assert "did not end" in judge("unit_length", student).message
+    assert not heard
 
 
 def test_aborting_stays_inside():

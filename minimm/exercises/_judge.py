@@ -308,9 +308,11 @@ def _stop(thread):
     # A bare `except:` swallows the exception. Raised again at once, it also meets the thread outside of its `try`.
     sys.setswitchinterval(1e-6)
     try:
-        while thread.is_alive() and time.monotonic() < deadline:
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_TimeUp))
-            thread.join(1e-5)
+        # One that arrives in a destructor is lost there; nobody needs to hear of it.
+        with mock.patch.object(sys, "unraisablehook", lambda _: None):
+            while thread.is_alive() and time.monotonic() < deadline:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_TimeUp))
+                thread.join(1e-5)
     finally:
         sys.setswitchinterval(interval)
     return not thread.is_alive()

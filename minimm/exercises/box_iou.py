@@ -124,10 +124,10 @@ def box_iou(boxes, truth):
          _slip(lambda inside, area, true_area: inside / np.maximum(area, true_area))),
         ("over the area of `boxes` alone?", _slip(lambda inside, area, true_area: inside / area)),
         ("over the true area alone?", _slip(lambda inside, area, true_area: inside / true_area)),
-        ("a width or height below 0 left as it is? Two of them multiply to something positive.",
-         _slip(lambda inside, area, true_area: inside / (area + true_area - inside), clip=False)),
         ("the product set to 0 where it is negative, not width and height each? Two negative sides multiply to something "
          "positive.", _clipped_in_one),
+        ("a width or height below 0 left as it is? Two of them multiply to something positive.",
+         _slip(lambda inside, area, true_area: inside / (area + true_area - inside), clip=False)),
         ("over the smallest box around both instead of the union?", _enclosing),
         ("a pixel added to widths and heights? Here x1 is the first pixel outside.", _plus_one),
         ("the last two numbers taken for width and height? They are x1 and y1.", _as_sizes),
