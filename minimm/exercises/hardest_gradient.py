@@ -21,7 +21,7 @@ def _cases():
         Case(first),
         Case(_pairs(7, 6, 8, 0.37)),
         Case(_pairs(9, 4, 9, 0.11, 2.0), "most pairs keep the margin"),
-        Case({**first, "image_features": first["image_features"][order], "text_features": first["text_features"][order]},
+        Case({**first, **{name: first[name][order] for name in ("image_features", "text_features")}},
              "the pairs of case 1 in another order"),
         Case(_pairs(12, 7, 4, 0.0), "without a margin"),
         Case(_pairs(3, 2, 5, 1.9), "two pairs"),
@@ -90,8 +90,8 @@ def _right(texts, images, scores):
 
 def _tell(came, expected):
     return (
-        "row i must hold what every hinge that is not 0 asks of picture i: as an owner, and as somebody's hardest negative; "
-        f"row {furthest_row(came, expected)} is the furthest off."
+        "row i must hold what every hinge that is not 0 asks of picture i: as an owner, and as somebody's hardest "
+        f"negative; row {furthest_row(came, expected)} is the furthest off."
     )
 
 
@@ -100,20 +100,21 @@ EXERCISE = Exercise(
     lesson="04",
     difficulty=3,
     minutes=20,
-    prompt="""Write `hardest_gradient(image_features, text_features, margin)`: the gradient of the max of hinges with respect
-to the pictures' features, by hand.
+    prompt="""Write `hardest_gradient(image_features, text_features, margin)`: the gradient of the max of hinges with
+respect to the pictures' features, by hand.
 
-`image_features` and `text_features` are float tensors of shape `b d` with rows of length 1, pair n is row n of both, and b is at least 2;
-`margin` is a float. The loss is $\\sum_i [m - s_{ii} + \\max_{j \\ne i} s_{ij}]_+ + [m - s_{ii} + \\max_{j \\ne i} s_{ji}]_+$ with
-$s_{ij}$ the inner product of picture i and sentence j. Return its gradient with respect to `image_features` as they are (no derivative of a
-normalisation), a tensor of shape `b d` and of the same dtype. No two scores are equal.""",
+`image_features` and `text_features` are float tensors of shape `b d` with rows of length 1, pair n is row n of both,
+and b is at least 2; `margin` is a float. The loss is
+$\\sum_i [m - s_{ii} + \\max_{j \\ne i} s_{ij}]_+ + [m - s_{ii} + \\max_{j \\ne i} s_{ji}]_+$
+with $s_{ij}$ the inner product of picture i and sentence j. Return its gradient with respect to `image_features` as
+they are (no derivative of a normalisation), a tensor of shape `b d` and of the same dtype. No two scores are equal.""",
     hints=(
-        "First the gradient with respect to the scores, `b b`. A hinge that is not 0 gives +1 to the hardest negative's entry"
-        " and -1 to the own one; a hinge of 0 gives nothing.",
-        "The hardest sentence of a picture stands in its row (`argmax(dim=1)`), the hardest picture of a sentence in its column"
-        " (`argmax(dim=0)`). Set the diagonal to -infinity before you look.",
-        "$s_{ij} = \\langle I_i, T_j \\rangle$, so each entry (i, j) brings $T_j$ to row i: multiply the gradient with respect"
-        " to the scores by `text_features`.",
+        "First the gradient with respect to the scores, `b b`. A hinge that is not 0 gives +1 to the hardest "
+        "negative's entry and -1 to the own one; a hinge of 0 gives nothing.",
+        "The hardest sentence of a picture stands in its row (`argmax(dim=1)`), the hardest picture of a sentence in "
+        "its column (`argmax(dim=0)`). Set the diagonal to -infinity before you look.",
+        "$s_{ij} = \\langle I_i, T_j \\rangle$, so each entry (i, j) brings $T_j$ to row i: multiply the gradient with "
+        "respect to the scores by `text_features`.",
     ),
     solution='''
 def hardest_gradient(image_features, text_features, margin):
@@ -130,8 +131,8 @@ def hardest_gradient(image_features, text_features, margin):
         by_scores[n, n] -= active
     return by_scores @ text_features
 ''',
-    fact="The gradient on a picture is a difference of two sentences. The more alike the hardest negative and the own sentence are, "
-    "the shorter it is: in a collapsed model all sentences are alike, and nothing moves.",
+    fact="The gradient on a picture is a difference of two sentences. The more alike the hardest negative and the own "
+    "sentence are, the shorter it is: in a collapsed model all sentences are alike, and nothing moves.",
     cases=_cases,
     expected=_expected,
     slips=(
@@ -143,7 +144,8 @@ def hardest_gradient(image_features, text_features, margin):
         ("hinges of 0 counted as well? A pair that keeps the margin asks for nothing.", _no_hinge),
         ("the wrong sign? The gradient points uphill: towards the negative, away from the own sentence.",
          _by(lambda *tables: -_right(*tables))),
-        ("only pushed away from the negatives? The own pair is pulled together.", _by(lambda texts, images, _: texts + images)),
+        ("only pushed away from the negatives? The own pair is pulled together.",
+         _by(lambda texts, images, _: texts + images)),
         ("only the own pair pulled together? The negatives are pushed away.",
          _by(lambda texts, images, _: -_own(texts, images))),
         ("the own pair pulled once where both of its hinges are not 0? Each of them pulls.",

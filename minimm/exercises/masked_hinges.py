@@ -80,8 +80,8 @@ def _no_hinge(image_features, text_features, index, margin):
 def _tell(came, expected):
     side = "large" if came > expected else "small"
     return (
-        "the loss must be the sum of the hinges of all wrong sentences and of all wrong pictures, where what belongs to the "
-        f"same picture is not wrong; yours is {came:.4g}, too {side}."
+        "the loss must be the sum of the hinges of all wrong sentences and of all wrong pictures, where what belongs "
+        f"to the same picture is not wrong; yours is {came:.4g}, too {side}."
     )
 
 
@@ -90,20 +90,20 @@ EXERCISE = Exercise(
     lesson="04",
     difficulty=2,
     minutes=15,
-    prompt="""Write `masked_hinges(image_features, text_features, index, margin)`: the sum of hinges of a batch in which
-several captions can belong to the same picture.
+    prompt="""Write `masked_hinges(image_features, text_features, index, margin)`: the sum of hinges of a batch in
+which several captions can belong to the same picture.
 
 `image_features` and `text_features` are float tensors of shape `b d` with rows of length 1; pair n is row n of both.
-`index` is an int64 tensor of shape `b`: the number of the picture that pair n is about. `margin` is a float, 0 or more.
-The scores are the inner products. Wrong partners of pair i are the rows j with another index. Each costs
-$[m - s_{ii} + s_{ij}]_+$ as a sentence for picture i, and $[m - s_{ii} + s_{ji}]_+$ as a picture for sentence i. Return
-the sum of all of them, a 0-d tensor. Gradients must flow back to both features.""",
+`index` is an int64 tensor of shape `b`: the number of the picture that pair n is about. `margin` is a float, 0 or
+more. The scores are the inner products. Wrong partners of pair i are the rows j with another index. Each costs
+$[m - s_{ii} + s_{ij}]_+$ as a sentence for picture i, and $[m - s_{ii} + s_{ji}]_+$ as a picture for sentence i.
+Return the sum of all of them, a 0-d tensor. Gradients must flow back to both features.""",
     hints=(
         "The scores are one matrix product, `b b`. Pair i's own score is on the diagonal: `scores.diagonal()`.",
-        "Compare along the rows with the own score as a column (`[:, None]`): wrong sentences. Along the columns with it"
-        " as a row (`[None, :]`): wrong pictures. `clamp(min=0)` is the hinge.",
-        "`index[:, None] == index[None, :]` is True where two pairs are about the same picture, the diagonal included."
-        " Set the hinges there to 0 (`masked_fill`), after the clamp; then sum.",
+        "Compare along the rows with the own score as a column (`[:, None]`): wrong sentences. Along the columns with "
+        "it as a row (`[None, :]`): wrong pictures. `clamp(min=0)` is the hinge.",
+        "`index[:, None] == index[None, :]` is True where two pairs are about the same picture, the diagonal included. "
+        "Set the hinges there to 0 (`masked_fill`), after the clamp; then sum.",
     ),
     solution='''
 def masked_hinges(image_features, text_features, index, margin):
@@ -114,8 +114,8 @@ def masked_hinges(image_features, text_features, index, margin):
     same = index[:, None] == index[None, :]
     return (wrong_texts + wrong_images).masked_fill(same, 0).sum()
 ''',
-    fact="In the authors' batches two captions of one picture can meet, and then punish each other. With 29,000 pictures of "
-    "five captions that is rare. A data set of a few hundred pictures is another matter.",
+    fact="In the authors' batches two captions of one picture can meet, and then punish each other. With 29,000 "
+    "pictures of five captions that is rare. A data set of a few hundred pictures is another matter.",
     cases=_cases,
     expected=_expected,
     slips=(

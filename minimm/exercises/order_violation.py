@@ -55,17 +55,18 @@ EXERCISE = Exercise(
     lesson="04",
     difficulty=1,
     minutes=10,
-    prompt="""Write `order_violation(images, texts)`: by how much does each sentence claim more than each picture shows?
+    prompt="""Write `order_violation(images, texts)`: by how much does each sentence claim more than each picture
+shows?
 
-`images` `i d` and `texts` `t d` are float tensors without negative numbers. A sentence stands above a picture in the order
-if none of its d numbers is larger than the picture's. The penalty of a pair is the squared length of what the sentence has
-more, $\\sum_k \\max(0, y_k - x_k)^2$ with $x$ the picture and $y$ the sentence. Return all of them, a tensor of shape `i t`
-and of the same dtype.""",
+`images` `i d` and `texts` `t d` are float tensors without negative numbers. A sentence stands above a picture in the
+order if none of its d numbers is larger than the picture's. The penalty of a pair is the squared length of what the
+sentence has more, $\\sum_k \\max(0, y_k - x_k)^2$ with $x$ the picture and $y$ the sentence. Return all of them, a
+tensor of shape `i t` and of the same dtype.""",
     hints=(
-        "Only the dimensions in which the sentence is larger count. What is left of a difference if its negative numbers"
-        " become 0?",
-        "All pairs at once: give each tensor an axis of length 1, `images[:, None]` is `i 1 d` and `texts[None]` is `1 t d`."
-        " Their difference is `i t d`.",
+        "Only the dimensions in which the sentence is larger count. What is left of a difference if its negative "
+        "numbers become 0?",
+        "All pairs at once: give each tensor an axis of length 1, `images[:, None]` is `i 1 d` and `texts[None]` is "
+        "`1 t d`. Their difference is `i t d`.",
         "Clamp the difference at 0, square it, sum over the last axis. A square root does not belong here.",
     ),
     solution='''
@@ -73,8 +74,8 @@ def order_violation(images, texts):
     excess = (texts[None] - images[:, None]).clamp(min=0)  # i t d
     return (excess**2).sum(dim=-1)
 ''',
-    fact="With embeddings of length 1 the penalties of both directions add up to 2 - 2 cos. The order then only says how that "
-    "distance is shared out, and two different embeddings never keep it exactly.",
+    fact="With embeddings of length 1 the penalties of both directions add up to 2 - 2 cos. The order then only says "
+    "how that distance is shared out, and two different embeddings never keep it exactly.",
     cases=_cases,
     expected=_expected,
     slips=(
@@ -84,7 +85,8 @@ def order_violation(images, texts):
          lambda images, texts: (_difference(images, texts) ** 2).sum(axis=-1)),
         ("the length itself? The square root is too much.",
          lambda images, texts: np.sqrt((_excess(images, texts) ** 2).sum(axis=-1))),
-        ("not squared? That is the sum of what is too much.", lambda images, texts: _excess(images, texts).sum(axis=-1)),
+        ("not squared? That is the sum of what is too much.",
+         lambda images, texts: _excess(images, texts).sum(axis=-1)),
         ("the mean over the dimensions instead of their sum?",
          lambda images, texts: (_excess(images, texts) ** 2).mean(axis=-1)),
         ("the largest dimension alone? All of them count.",

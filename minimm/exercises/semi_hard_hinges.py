@@ -74,8 +74,8 @@ def _tell(came, expected):
         return f"a sum of hinges is never negative; yours is {came:.4g}."
     side = "large" if came > expected else "small"
     return (
-        "the loss must be the sum over the pictures of one hinge each, with the most similar of those sentences that are less "
-        f"similar than the own one; yours is {came:.4g}, too {side}."
+        "the loss must be the sum over the pictures of one hinge each, with the most similar of those sentences that "
+        f"are less similar than the own one; yours is {came:.4g}, too {side}."
     )
 
 
@@ -84,18 +84,20 @@ EXERCISE = Exercise(
     lesson="04",
     difficulty=2,
     minutes=15,
-    prompt="""Write `semi_hard_hinges(similarity, margin)`: the hinges of the pictures, each with its semi-hard negative.
+    prompt="""Write `semi_hard_hinges(similarity, margin)`: the hinges of the pictures, each with its semi-hard
+negative.
 
-`similarity` is a float tensor of shape `i t`: a row a picture, a column a sentence. Sentence n belongs to picture n, and the
-further ones (t >= i) belong to none. The semi-hard negative of a picture is the most similar of all the wrong sentences that
-are *less* similar to it than its own. Its hinge is $[m - s_{nn} + s_{n,\\text{semi-hard}}]_+$ with the `margin` m. A picture
-without such a sentence costs nothing. Return the sum over the pictures, a 0-d tensor through which gradients flow. No two
-similarities are equal.""",
+`similarity` is a float tensor of shape `i t`: a row a picture, a column a sentence. Sentence n belongs to picture n,
+and the further ones (t >= i) belong to none. The semi-hard negative of a picture is the most similar of all the wrong
+sentences that are *less* similar to it than its own. Its hinge is $[m - s_{nn} + s_{n,\\text{semi-hard}}]_+$ with the
+`margin` m. A picture without such a sentence costs nothing. Return the sum over the pictures, a 0-d tensor through
+which gradients flow. No two similarities are equal.""",
     hints=(
-        "Which entries of a row may be chosen? Those that are smaller than the own one: `similarity < own[:, None]`. That leaves"
-        " out the own one as well.",
+        "Which entries of a row may be chosen? Those that are smaller than the own one: `similarity < own[:, None]`. "
+        "That leaves out the own one as well.",
         "Set all others to -infinity (`masked_fill`) and take the largest of each row.",
-        "In a row where nothing is left the largest is -infinity, and the hinge of it, `clamp(min=0)`, is 0: just what is wanted.",
+        "In a row where nothing is left the largest is -infinity, and the hinge of it, `clamp(min=0)`, is 0: just what "
+        "is wanted.",
     ),
     solution='''
 def semi_hard_hinges(similarity, margin):
@@ -104,8 +106,8 @@ def semi_hard_hinges(similarity, margin):
     hardest = similarity.masked_fill(~easier, -torch.inf).amax(dim=1)
     return (margin - own + hardest).clamp(min=0).sum()
 ''',
-    fact="Semi-hard negatives are FaceNet's cure for the same illness (Schroff et al. 2015, section 3.2): with the hardest "
-    "ones the model collapsed early in training. It searched them in batches of about 1,800 faces.",
+    fact="Semi-hard negatives are FaceNet's cure for the same illness (Schroff et al. 2015, section 3.2): with the "
+    "hardest ones the model collapsed early in training. It searched them in batches of about 1,800 faces.",
     cases=_cases,
     expected=_expected,
     slips=(
