@@ -52,6 +52,7 @@ def test_every_map_is_in_it(tmp_path, name, target):
         of_layers = method["name"] in ("attention", "gradient", "grad-cam")
         names = look.layers(method["name"]) if of_layers else ("all",)
         assert [layer["name"] for layer in method["layers"]] == list(names)
+        assert names[method["usual"]] == (look.usual_layer(method["name"]) if of_layers else "all")
         for layer in method["layers"]:
             at = layer["name"] if of_layers else None
             heads = 1 + look.weights[at].shape[1] if of_layers and name != "VSE" else 1

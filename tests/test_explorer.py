@@ -67,7 +67,7 @@ def test_every_control_changes_what_it_should():
     explorer = Explorer(albef(), SCENE, SENTENCE, second=albef(1))
     first, second = explorer.sides
     assert (first.name, second.name) == ("first ALBEF", "second ALBEF")
-    moves = [(explorer.word, 1, 2), (explorer.method, "gradient", 2), (explorer.opacity, 0.3, 2), (first.head, 1, 1),
+    moves = [(explorer.word, 2, 2), (explorer.method, "gradient", 2), (explorer.opacity, 0.3, 2), (first.head, 1, 1),
              (second.layer, "text.fusion.1.xattn", 1), (first.row, 4, 1), (second.column, 5, 1), (explorer.target, "word", 2)]
     for control, value, sides in moves:
         before, start = [side.picture.value for side in explorer.sides], time.perf_counter()
@@ -89,7 +89,7 @@ def test_all_can_be_read_aloud():
     for control in (explorer.sentence, explorer.upload, explorer.word, explorer.method, explorer.target, explorer.opacity,
                     *side.controls):
         assert control.description and control.tabbable is not False
-    assert 'alt="ALBEF: the map of “a” by attention, highest at row ' in side.picture.value
+    assert 'alt="ALBEF: the map of “red” by attention, highest at row ' in side.picture.value
     assert {control.description for control in side.controls} == {"layer", "head", "row", "column"}
 
 
@@ -98,13 +98,14 @@ def test_another_sentence_and_picture(tmp_path):
     side = explorer.sides[0]
     explorer.word.value = 2
     explorer.sentence.value = "a blue cup"
-    assert [name for name, _ in explorer.word.options] == ["a", "blue", "cup"] and explorer.word.value == 0
+    assert [name for name, _ in explorer.word.options] == ["a", "blue", "cup"] and explorer.word.value == 1
     before = side.picture.value
     # A word that the course does not know: said, and the rest stays; then all goes on.
     explorer.sentence.value = "a blue zeppelin"
     assert "unknown word 'zeppelin'" in said(explorer) and side.picture.value == before
+    explorer.word.value = 2
+    assert said(explorer) == "" and "“cup”" in side.picture.value
     explorer.word.value = 1
-    assert said(explorer) == "" and "“blue”" in side.picture.value
     # An upload, of another size, of what is no picture, and again.
     photograph = Image.fromarray(scenes.draw(OTHER)).resize((200, 130))
     explorer.upload.value = uploaded(plots.png(photograph))
@@ -150,7 +151,7 @@ def test_what_a_model_does_not_have_is_said():
     explorer.target.value = "word"
     assert "target: expected one of the five pre-trained models" in said(explorer)
     assert explorer.target.value is None and explorer.sides[0].picture.value == before
-    explorer.word.value = 1
+    explorer.word.value = 2
     assert said(explorer) == "" and explorer.sides[0].picture.value != before
 
 
@@ -189,4 +190,28 @@ def test_latency_at_the_courses_size():
 
 def test_menus_show_their_first_line_from_the_start():
     side = Explorer(albef(), SCENE, SENTENCE).sides[0]
-    assert (side.layer.label, side.head.label) == ("the usual one", "mean of all")
+    assert (side.layer.label, side.head.label) == ("the usual one, text.fusion.1.xattn", "mean of all")
+
+
+def test_it_opens_on_a_word_that_says_something():
+    for sentence, word in (("there is a red cup", "red"), ("a cup of a cup", "cup"), ("of the", "of")):
+        explorer = Explorer(albef(), SCENE, sentence)
+        assert explorer.word.label == word, sentence
+
+
+def test_a_click_on_the_picture_chooses_a_place():
+    explorer = Explorer(albef(), SCENE, SENTENCE, second=vilbert(), second_see=regions)
+    places, boxes = explorer.sides
+    picture, *buttons = places.view.children
+    assert picture is places.picture and len(buttons) == 64 and {b.layout.width for b in buttons} == {"40px"}
+    assert [b.tooltip for b in buttons[:9]] == [*(f"row 1, column {i}" for i in range(1, 9)), "row 2, column 1"]
+    assert buttons[9].layout.margin == "40px 0 0 40px"
+    before = places.picture.value
+    buttons[18].click()
+    assert (places.row.value, places.column.value) == (3, 3) and "row 3, column 3 of the picture" in places.words.value
+    assert places.picture.value != before and drawn(places)[80, 80].tolist() == [0, 0, 0] and said(explorer) == ""
+    last = boxes.view.children[-1]
+    last.click()
+    assert last.tooltip == "region 3" and boxes.column.value == 3 and "region 3 of the picture" in boxes.words.value
+    explorer.word.value = 0  # no new buttons for the same places
+    assert places.view.children[1:] == tuple(buttons)

@@ -23,11 +23,12 @@ from . import scores
 from .figures import OPACITY, Scale, as_picture, heads_of, one_word, overlay, pair, place
 from .html import save_html
 from .looking import METHODS
-from .words import meant
+from .words import first_of_meaning, meant
 
 #: What is explained -> the target of `Look`.
 TARGETS = {"how well picture and sentence match": None, "each word on its own": "word"}
 SHOWN = 320  # pixels of a side, at least, for small pictures
+CLICKED = 256  # places, at most, that can be clicked: each is a button of its own
 _WIDE = {"width": "34em"}
 _NAMES = {"description_width": "7em"}
 _USUAL = ""  # the value of a menu's first line; None would leave the menu empty
@@ -42,16 +43,22 @@ def _slider(name, last):
 
 
 class Side:
-    """One model of an explorer: its own controls, its picture, and its Looks and maps, kept."""
+    """One model of an explorer: its own controls, its picture, and its Looks and maps, kept.
 
-    def __init__(self, name, model, see):
-        self.name, self.model, self.see = name, model, see
+    On the picture lies a button for each place. Buttons are for the mouse: with the keyboard, which had to pass all of
+    them, row and column are chosen. pick(side, number of a place) is called for one that is clicked."""
+
+    def __init__(self, name, model, see, pick):
+        self.name, self.model, self.see, self.pick = name, model, see, pick
         self.layer, self.head = _menu("layer"), _menu("head")
         self.row, self.column = _slider("row", 1), _slider("column", 1)
         self.picture, self.words, self.score = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        self.picture.layout = {"grid_area": "1 / 1", "margin": "0"}
+        self.places, self.clear = [], widgets.ButtonStyle(button_color="transparent")
+        self.view = widgets.GridBox([self.picture], layout={"justify_content": "flex-start", "overflow": "hidden"})
         self.controls = (self.layer, self.head, self.row, self.column)
         title = widgets.HTML(f"<b>{html.escape(name)}</b>")
-        self.box = widgets.VBox([title, self.layer, self.head, self.picture, self.score, self.row, self.column, self.words])
+        self.box = widgets.VBox([title, self.layer, self.head, self.view, self.score, self.row, self.column, self.words])
 
     def read(self, picture, sentence, tokenizer):
         """What has to be computed before a Pair and its first Look can be shown; nothing changes if it fails."""
@@ -66,8 +73,11 @@ class Side:
     def offer(self, method, target):
         """Fill the menus with the layers and heads of a method, the sliders with places; what was chosen stays if it can."""
         look = self.look(target)
-        for menu, options in ((self.layer, [("the usual one", _USUAL), *((name, name) for name in look.layers(method))]),
-                              (self.head, [("mean of all", _USUAL), *((str(h), h) for h in range(heads_of(look, method)))])):
+        usual = look.usual_layer(method)
+        layers = [(f"the usual one, {usual}" if usual else "all", _USUAL),
+                  *((name if usual else f"from {name} on", name) for name in look.layers(method))]
+        heads = [("mean of all", _USUAL), *((str(h), h) for h in range(heads_of(look, method)))]
+        for menu, options in ((self.layer, layers), (self.head, heads)):
             value = menu.value
             if menu.options != tuple(options):
                 menu.options = options
@@ -78,6 +88,33 @@ class Side:
         shape = (1, *maps.values.shape[2:])[-2:]
         for slider, last in zip((self.row, self.column), shape):
             slider.max, slider.value, slider.disabled = last, min(slider.value, last), last == 1
+        self._lay(maps.places(*self.pair.shown.size[::-1]))
+
+    def _lay(self, places):
+        # a button over each place, small ones on top
+        if places == self.places:
+            return
+        self.places, buttons = places, []
+        width, height = (side * self.zoom for side in self.pair.shown.size)
+        self.picture.layout.width, self.picture.layout.height = f"{width}px", f"{height}px"
+        if len(places) <= CLICKED:
+            for number, (name, *corners) in enumerate(places):
+                x0, y0, x1, y1 = (round(share * side) for share, side in zip(corners, (width, height) * 2))
+                button = widgets.Button(tooltip=name, style=self.clear, tabbable=False, layout={
+                    "grid_area": "1 / 1", "margin": f"{y0}px 0 0 {x0}px", "padding": "0", "width": f"{x1 - x0}px",
+                    "height": f"{y1 - y0}px"})
+                button.on_click(lambda _, number=number: self.pick(self, number))
+                buttons.append(((x1 - x0) * (y1 - y0), button))
+        self.view.children = [self.picture, *(b for area, b in sorted(buttons, key=lambda of: -of[0]) if area)]
+
+    @property
+    def zoom(self):
+        return max(1, SHOWN // max(self.pair.shown.size))
+
+    def go_to(self, number):
+        """Choose a place by its number."""
+        row, column = divmod(number, self.column.max)
+        self.row.value, self.column.value = row + 1, column + 1
 
     def chosen(self, method, target):
         layer, head = (None if menu.value == _USUAL else menu.value for menu in (self.layer, self.head))
@@ -92,7 +129,7 @@ class Side:
         word, positions = self.pair.words[index]
         shown, maps = self.pair.shown, one_word(self.chosen(method, target), positions[0])
         drawn = overlay(shown, maps.pixels(*shown.size[::-1])[0, 0], scale, opacity)
-        zoom = max(1, SHOWN // max(shown.size))
+        zoom = self.zoom
         drawn = drawn.resize([side * zoom for side in shown.size], Image.Resampling.NEAREST)
         here = torch.zeros_like(maps.values)
         at = self.column.value - 1 if maps.boxes is not None else (self.row.value - 1, self.column.value - 1)
@@ -133,12 +170,13 @@ class Side:
 
 class Explorer(widgets.VBox):
     """Widgets: the sentence as words to choose from, the picture with the map of the chosen word and a frame around the chosen
-    place (word to picture), and below it what this place gives to each word (picture to words).
+    place (word to picture), and below it what this place gives to each word (picture to words). A place is chosen by a click on
+    the picture, or by its row and column.
 
     model: what `Look` takes; picture: a Scene, the path of a file, a Pillow picture; both picture and sentence can be changed
     later, a file is then uploaded. second: another model, shown beside the first; both have one colour scale, for all words of
     the sentence by the shown method, so that words and models can be compared.
-    word, method: shown first (default: the first word, and the first method that all models have).
+    word, method: shown first (default: the first word that is no "a" or "of", and the first method that all models have).
     see, second_see, tokenizer: see `figures.pair`. A scene's map is scored, see `scores`.
 
     The model runs once for a picture and a sentence, and once more when each word is asked for on its own; every move after
@@ -154,7 +192,8 @@ class Explorer(widgets.VBox):
         names = [type(m).__name__ for m in (model, second) if m is not None]
         if len(names) == 2 and names[0] == names[1]:
             names = ["first " + names[0], "second " + names[1]]
-        self.sides = [Side(name, *of) for name, of in zip(names, ((model, see), (second, second_see)))]
+        self.sides = [Side(name, *of, lambda *place: self._answer(self._pick, *place))
+                      for name, of in zip(names, ((model, see), (second, second_see)))]
         self.messages = widgets.Output()
         self.sentence = widgets.Text(description="sentence", continuous_update=False, layout=_WIDE, style=_NAMES)
         self.upload = widgets.FileUpload(description="another picture", accept="image/*", layout={"width": "14em"})
@@ -220,7 +259,7 @@ class Explorer(widgets.VBox):
         names = [(name, i) for i, (name, _) in enumerate(found[0][0].words)]
         if self.word.options != tuple(names):
             self.word.options = names
-            self.word.value = 0
+            self.word.value = first_of_meaning([name for name, _ in names])
 
     def _change(self, picture, sentence):
         self._read(picture, sentence)
@@ -230,6 +269,10 @@ class Explorer(widgets.VBox):
     def _uploaded(self, files):
         if files:
             self._change(as_picture(files[0]["content"])[0], self._sentence)
+
+    def _pick(self, side, number):
+        side.go_to(number)
+        self._show()
 
     def _choose(self, change):
         try:

@@ -59,6 +59,21 @@ class Maps(NamedTuple):
         painted = torch.where(covered[:, None], self.values[..., None, None], float("-inf")).amax(2)
         return painted.masked_fill(painted == float("-inf"), 0)
 
+    def places(self, height, width):
+        """Name and rectangle (left, top, right, bottom, as shares of the picture) of every place, or of every region of the first
+        picture: a list of (name, left, top, right, bottom). Those of a grid tile it; height, width: as of `pixels`."""
+        if self.boxes is not None:
+            corners = (self.boxes[0].cpu().float() / torch.tensor([width, height, width, height])).clamp(0, 1).tolist()
+            return [(f"region {i}", *box) for i, box in enumerate(corners, start=1)]
+        y, x = (self._edges(side, places) for side, places in zip((height, width), self.grid[:2]))
+        return [(f"row {i + 1}, column {j + 1}", x[j], y[i], x[j + 1], y[i + 1])
+                for i in range(self.grid.rows) for j in range(self.grid.columns)]
+
+    def _edges(self, side, places):
+        # where places begin and end; the outermost ones reach to the picture's edge
+        first, step = self.grid.first, self.grid.step
+        return [0, *((first + 0.5 + step * (i + 0.5)) / side for i in range(places - 1)), 1]
+
     def _nearest(self, side, places, smooth):
         # how much each pixel of a side gets from each place: `side places`
         pixel = (torch.arange(side) + 0.5) * (places * self.grid.step / side) - 0.5  # as the model counts
@@ -151,20 +166,26 @@ class Look:
             return tuple(step[across] for step in steps if across in step)
         return tuple(name for step in steps for name in step.values()) if method in ("rollout", "relevancy") else ()
 
+    def usual_layer(self, method):
+        """The layer of "attention", "gradient" and "grad-cam" that `maps` takes by default: the last one, or, for the gradient of a
+        whole sentence's score by its words, the one in the middle. None for the other methods."""
+        layers = self.layers(method)
+        if method not in OF_LAYER:
+            return None
+        # A sentence's score is read out at its first token (but CLIP's at the picture's): in the last layer the rows of
+        # words have no gradient. ALBEF's authors take the third of six.
+        early = method != "attention" and not self.by_word and not isinstance(self.core, CLIP)
+        return layers[(len(layers) - 1) // 2 if early else -1]
+
     def maps(self, method="grad-cam", layer=None, head=None):
         """Maps by one of `methods`.
 
-        layer: of "attention", "gradient" and "grad-cam" which one (default: the last one, or, for the gradient of a whole
-        sentence's score by its words, the one in the middle); of "rollout" and "relevancy" the first one that counts
-        (default: all). head: a number, of the first three (default: the mean of all).
+        layer: of "attention", "gradient" and "grad-cam" which one (default: `usual_layer`); of "rollout" and "relevancy" the
+        first one that counts (default: all). head: a number, of the first three (default: the mean of all).
         Raises ValueError for a method, a layer or a head that the model does not have.
         """
         layers = self.layers(method)
-        if layer is None and method in OF_LAYER:
-            # A sentence's score is read out at its first token (but CLIP's at the picture's): in the last layer the rows of
-            # words have no gradient. ALBEF's authors take the third of six.
-            early = method != "attention" and not self.by_word and not isinstance(self.core, CLIP)
-            layer = layers[(len(layers) - 1) // 2 if early else -1]
+        layer = self.usual_layer(method) if layer is None else layer
         expect(layer is None or layer in layers, "layer", repr(layer),
                f"for {method} one of {', '.join(layers)}" if layers else f"None: {method} is of no layer")
         heads = self.weights[layer].shape[1] if method in OF_LAYER and not self.anatomy.convolution else 0

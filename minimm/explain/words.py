@@ -8,6 +8,7 @@ from ..layers import check_ids
 from ..objectives.masking import word_numbers
 from ..scenes import COLOURS, ICONS, SIZES, masks, tokenizer
 from ..scenes.captions import noun
+from ..scenes.tokenizer import FUNCTION_WORDS
 
 #: Word -> (what it says of a thing, a field of Thing, and its value there).
 MEANS = {**{word: ("icon", icon) for icon in ICONS for word in (icon, noun(icon, 2))},
@@ -36,6 +37,11 @@ def find_word(ids, word):
     found = words_of(ids)
     expect(word in dict(found), "word", repr(word), f"one of {', '.join(dict(found))}")
     return next(at for name, at in found if name == word)
+
+
+def first_of_meaning(names):
+    """The number of the first word that may say something of a picture, no "a" or "of"; 0 where there is none."""
+    return next((i for i, name in enumerate(names) if name not in FUNCTION_WORDS), 0)
 
 
 def meant(scene, word):
