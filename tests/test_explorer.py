@@ -48,8 +48,11 @@ def test_it_shows_the_words_map():
     expected = np.asarray(overlay(of.shown, all_maps.pixels(64, 64)[0, cup], scale)).repeat(5, 0).repeat(5, 1)
     came = drawn(explorer.sides[0])
     assert came.shape == (320, 320, 3)
-    assert np.array_equal(came[40:, 40:], expected[40:, 40:])  # the frame is around the first place
-    assert came[0, 0].tolist() == [0, 0, 0] and came[1, 1].tolist() == [255, 255, 255]
+    row, column = divmod(int(all_maps.values[0, cup].argmax()), 8)  # the frame is around the highest place
+    at, outside = (slice(40 * row, 40 * row + 40), slice(40 * column, 40 * column + 40)), np.ones((320, 320), bool)
+    outside[at] = False
+    assert np.array_equal(came[outside], expected[outside]) and np.array_equal(came[at][2:-2, 2:-2], expected[at][2:-2, 2:-2])
+    assert came[at][0, 0].tolist() == [0, 0, 0] and came[at][1, 1].tolist() == [255, 255, 255]
     assert f"{scale.high:.3g}" in explorer.legend.value and 'role="img"' in explorer.legend.value
     # A score of this map, as anybody would take it.
     pixels, mask = all_maps.pixels(64, 64)[:, cup], meant(SCENE, "cup")[None]
@@ -81,6 +84,16 @@ def test_every_control_changes_what_it_should():
     # One scale for both: up to the highest of either.
     highest = max(side.values("relevancy", "word").max().item() for side in explorer.sides)
     assert f"</span> {highest:.3g}</p>" in explorer.legend.value
+
+
+def test_one_scale_where_there_is_one_unit():
+    explorer = Explorer(albef(), SCENE, SENTENCE, second=vilbert(), second_see=regions)
+    for method, several in (("attention", False), ("relevancy", True), ("rollout", False), ("grad-cam", True)):
+        explorer.method.value = method
+        highest = [side.values(method, None).abs().max().item() for side in explorer.sides]
+        assert explorer.legend.value.count("colour scale") == (2 if several else 1)
+        for name, high in zip(("ALBEF", "ViLBERT"), highest) if several else (("all words", max(highest)),):
+            assert re.search(rf"{name}: .*?</span> {re.escape(f'{high:.3g}')}\b", explorer.legend.value), method
 
 
 def test_all_can_be_read_aloud():
