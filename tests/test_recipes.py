@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from minimm.scenes import Batches, load
 from minimm.training import RECIPES, recipes, train
 from minimm.training.hard import HardCaptions, neighbours
 from minimm.training.regions import regions_of
+from minimm.training.views import Views
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +124,32 @@ def test_words_that_say_nothing_are_never_hidden(name, data, found, untrained):
         other = type(model)(recipes.replace(model.config, never_masked=never, mask_probability=1.0),
                             *([recipes.CONTINUES] if name == "vilt" else []))
         assert (other.loss(batch)["masked language"].item() > 0) == asked
+
+
+def test_views_are_a_function_of_the_step():
+    data = load("test", 24)
+    one, other = (Views(Batches(data, 8, seed=seed)) for seed in (2, 3))
+    first = one(1)
+    assert set(first) == {"view_q", "view_k"} and first["view_q"].shape == first["view_k"].shape == (8, 3, 64, 64)
+    one(0)
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    assert torch.equal(one(1)["view_q"], first["view_q"]) and torch.equal(torch.get_rng_state(), before)
+    assert not torch.equal(first["view_q"], first["view_k"]) and not torch.equal(other(1)["view_q"], first["view_q"])
+    # A view looks more like the other view of its picture than like the others'.
+    q, k = (view.flatten(1) - view.flatten(1).mean(0) for view in first.values())
+    assert (torch.cdist(q, k).argmin(1) == torch.arange(8)).sum() >= 6
+
+
+def test_recipes_choose_their_data(monkeypatch):
+    seen = []
+    monkeypatch.setattr(recipes, "load", lambda split: load("test", 60))
+    monkeypatch.setattr(recipes, "batches", lambda recipe, data, *_: seen.append(data))
+    monkeypatch.setattr(recipes, "fit", lambda *args, **kwargs: None)
+    monkeypatch.setitem(RECIPES, "clip-of-1000", replace(RECIPES["clip-of-1000"], number=20))
+    for name in ("clip-of-1000", "clip-noise-60", "clip"):
+        recipes.train(name)
+    data = load("test", 60)
+    assert [len(part) for part in seen] == [20, 60, 60] and seen[2].captions == data.captions
+    changed = sum(a != b for before, after in zip(data.captions, seen[1].captions) for a, b in zip(before, after))
+    assert 0.5 < changed / sum(map(len, data.captions)) < 0.7

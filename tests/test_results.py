@@ -4,7 +4,11 @@ import json
 from types import SimpleNamespace
 
 import pytest
+import torch
 
+from minimm.evaluation.probes import ATTRIBUTES
+from minimm.models.labelled import LabelledConfig
+from minimm.scenes import load
 from minimm.training import RECIPES, results, tables
 
 
@@ -74,6 +78,23 @@ def test_a_result_of_another_recipe_is_made_again(tmp_path, monkeypatch, capsys)
     results.main()
     assert "vse-seed1.json is made" in capsys.readouterr().out
     assert json.loads((tmp_path / "vse-seed1.json").read_text())["seconds"] == 1.5 and results.is_there("vse", 1)
+
+
+def test_what_a_recipe_did_not_have_had_its_default():
+    told = json.loads(json.dumps(results.settings("vse", 1)))
+    old = {key: value for key, value in told.items() if key not in ("noise", "number")}
+    assert len(old) == len(told) - 2 and results.is_now(old, "vse", 1) and not results.is_now({}, "vse", 1)
+    assert not results.is_now({**old, "noise": 0.1}, "vse", 1) and not results.is_now(old, "clip", 1)
+
+
+def test_towers_alone_are_probed(monkeypatch):
+    monkeypatch.setattr(results, "PROBED_ON", 60)
+    data, pixels = load("test", 40), torch.zeros(2, 3, 64, 64)
+    for name, tower in results.TOWERS.items():
+        model = results.weights.untrained(name).eval()
+        assert tower(model).features(pixels).shape == (2, LabelledConfig().width)
+        probed = results.measured(model, name, "", data, None)["probes"]
+        assert set(probed) == set(ATTRIBUTES) and all(0 <= of["accuracy"] <= 100 for of in probed.values())
 
 
 def test_maps_are_scored_model_by_model(tmp_path, monkeypatch, capsys):

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from minimm.scenes import noise, questions, reasoning, statements
+from minimm.scenes import load, noise, questions, reasoning, statements
 from minimm.scenes.captions import captions, fits, noun
 from minimm.scenes.tokenizer import tokenizer
 from minimm.scenes.world import BACKGROUNDS, COLOURS, ICONS, NOVEL_PAIRS, SIDE, SPLITS, make
@@ -372,3 +372,21 @@ def test_bad_noise_is_refused():
         noise.noisy(caption, scene, "typo", (1,))
     with pytest.raises(ValueError, match="caption.*of this scene"):
         noise.noisy(caption, other, "wrong", (1,))
+
+
+def test_a_share_of_the_captions_is_noisy():
+    data = load("val", 200)
+    half = noise.with_noise(data, 0.5)
+    pairs = [(scene, old, new) for scene, before, after in zip(data.scenes, data.captions, half.captions)
+             for old, new in zip(before, after, strict=True)]
+    changed = [(scene, new) for scene, old, new in pairs if old != new]
+    assert 0.4 < len(changed) / len(pairs) < 0.6
+    unrelated = sum(any(words in new.text for words in noise.UNRELATED) for _, new in changed)
+    assert 0.25 < unrelated / len(changed) < 0.55  # one kind of three, or of two where nothing can be missing
+    assert any(not fits(new, scene) for scene, new in changed)
+    assert half.captions == noise.with_noise(data, 0.5).captions and half.questions == data.questions
+    assert noise.with_noise(data[40:50], 0.5).captions == half.captions[40:50]
+    assert noise.with_noise(data, 0.0).captions == data.captions
+    assert all(old != new for a, b in zip(data.captions, noise.with_noise(data, 1.0).captions) for old, new in zip(a, b))
+    with pytest.raises(ValueError, match="share"):
+        noise.with_noise(data, 40)

@@ -41,9 +41,6 @@ def dual_encoder(model, probed_on, test, gallery=1000):
     def encode_image(data):
         return embed(lambda pictures: model.encode_image(pictures.to(device)).float().cpu(), data.images())
 
-    def features(data):
-        return embed(lambda pictures: model.vision.features(pictures.to(device)).float().cpu(), data.images())
-
     images = encode_image(test)
     scores = similarity(images[:gallery], encode_text(test[:gallery].tokens()), torch.zeros(()))
     found, best = retrieval(scores), best_possible([c[0] for c in test[:gallery].captions], test.scenes[:gallery])
@@ -54,7 +51,6 @@ def dual_encoder(model, probed_on, test, gallery=1000):
         weights = zero_shot.classifier(encode_text, tokenizer, NAMES, templates)
         return 100 * (zero_shot.predict(images[alone], weights) == right).double().mean().item()
 
-    train_part, test_part = ((features(data), data.scenes) for data in (probed_on, test))
     result = {
         "gallery": len(scores),
         "text retrieval": {**found.text._asdict(), "best possible r1": best[0]},
@@ -62,12 +58,22 @@ def dual_encoder(model, probed_on, test, gallery=1000):
         "every pair": small_gallery(scores),
         "zero-shot icon": {"scenes of one thing": len(alone), "one prompt": zero_shot_accuracy([PROMPT]),
                            "ensemble": zero_shot_accuracy(PROMPTS), "chance": 100 / len(ICONS)},
-        "probes": {name: probes.probe(train_part, test_part, name)._asdict() for name in probes.ATTRIBUTES},
+        "probes": probed(model.vision, probed_on, test),
         "foils": {kind: {"pairs": len(pairs), "told apart": foils.told_apart(images, encode_text, tokenizer, pairs)}
                   for kind in foils.KINDS for pairs in [foils.foils(test.scenes, kind)]},
     }
     model.train(training)
     return result
+
+
+@torch.no_grad()
+def probed(vision, probed_on, test):
+    """Linear probes of a picture encoder with `features`, in evaluation mode, fitted on scenes and scored on others:
+    {attribute: {"accuracy", "chance"}}."""
+    device = next(vision.parameters()).device
+    parts = [(embed(lambda pictures: vision.features(pictures.to(device)).float().cpu(), data.images()), data.scenes)
+             for data in (probed_on, test)]
+    return {name: probes.probe(*parts, name)._asdict() for name in probes.ATTRIBUTES}
 
 
 def sides(found):

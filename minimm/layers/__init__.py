@@ -5,8 +5,8 @@ from .blocks import MLP, PostNormBlock, PreNormBlock, QuickGELU
 from .embeddings import ConvStem, PatchEmbedding
 from .inputs import check_ids, check_images, check_numbers, check_sizes, take_weights
 from .language import MaskedLanguageHead, TextEmbedding, init_normal
-from .vit import VisionTransformer
+from .vit import Projected, VisionTransformer
 
 __all__ = ["Attention", "ConvStem", "MLP", "MaskedLanguageHead", "PatchEmbedding", "PostNormBlock", "PreNormBlock",
-           "QuickGELU", "TextEmbedding", "VisionTransformer", "causal_mask", "check_ids", "check_images",
+           "Projected", "QuickGELU", "TextEmbedding", "VisionTransformer", "causal_mask", "check_ids", "check_images",
            "check_numbers", "check_sizes", "init_normal", "key_mask", "take_weights"]

@@ -37,3 +37,17 @@ class VisionTransformer(nn.Module):
     def features(self, images):
         """The state of the class token, `b 3 h w -> b d`: linear probes start here."""
         return self(images)[:, 0]
+
+
+class Projected(nn.Module):
+    """A picture encoder with `features` `b d`, mapped to a space in which they are compared: `b 3 h w -> b e`."""
+
+    def __init__(self, vision, width, embed_dim):
+        super().__init__()
+        self.encoder, self.proj = vision, nn.Linear(width, embed_dim, bias=False)
+
+    def features(self, images):
+        return self.encoder.features(images)
+
+    def forward(self, images):
+        return self.proj(self.features(images))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from .._errors import expect
 from .captions import RELATIONS, Caption, fits, retold, reworded, said, things_text, where_text
+from .data import Scenes
 from .naming import possible_colours
 from .world import BACKGROUNDS, ICONS, PLACES, SIZES, pick, shuffled, stream
 
@@ -126,3 +127,20 @@ def noisy(caption, scene, kind, key):
                "caption", repr(caption.text), "a caption of this scene, as `captions` makes them")
     made = _MAKE[kind](caption, scene, stream("noise", kind, *key))
     return made and Noisy(made[0], kind, made[1:])
+
+
+def with_noise(data, share):
+    """The same scenes, each caption noisy with the chance `share`; which noise, is drawn by lot. Nothing else that is said
+    of the scenes changes. Raises ValueError unless share is from 0 to 1."""
+    expect(0 <= share <= 1, "share", share, "a number from 0 to 1")
+
+    def told(caption, scene, key):
+        random = stream("with noise", *key)
+        if random() >= share:
+            return caption
+        kinds = shuffled(random, NOISE)  # a caption of one thing cannot miss any: then the next kind
+        return next(made.caption for kind in kinds if (made := noisy(caption, scene, kind, key)))
+
+    captions = tuple([tuple([told(c, scene, (data.split, data.seed, number, k)) for k, c in enumerate(of)])
+                      for number, scene, of in zip(data.numbers, data.scenes, data.captions)])
+    return Scenes(data.split, data.seed, data.numbers, data.scenes, data.pictures, {"captions": captions})

@@ -14,22 +14,26 @@ import torch
 from .. import device as best_device
 from .._errors import expect
 from .._paths import write_whole
+from ..layers import Projected
 from ..models.albef import ALBEF, ALBEFConfig
 from ..models.clip import CLIP, CLIPConfig
 from ..models.detector import Detector, DetectorConfig
 from ..models.labelled import Labelled, LabelledConfig
+from ..models.moco import MoCo, MoCoConfig
 from ..models.vilbert import ViLBERT, ViLBERTConfig
 from ..models.vilt import ViLT, ViLTConfig
 from ..models.vse import VSE, VSEConfig
 from ..scenes import Batches, TaskBatches, load, tokenizer
 from ..scenes.detection import DetectionBatches
 from ..scenes.labels import LabelBatches
+from ..scenes.noise import with_noise
 from ..scenes.tasks import TASKS, as_words
 from ..scenes.tokenizer import FUNCTION_WORDS
 from . import tuning
 from .hard import HardCaptions
 from .loop import fit
 from .regions import regions_of
+from .views import Views
 
 
 @dataclass(frozen=True)
@@ -38,9 +42,10 @@ class Recipe:
     `fit`.
 
     make: the models of the rows `starts`, in their order -> the model. sees: what its batches hold: "labels", "boxes",
-    "captions", "descriptions" (and captions), "hard captions" (with one of a picture that looks alike), a task, or
-    "multitask", all tasks in turn. form: what is made of a batch (if the tasks take turns: of vqa).
+    "views" (two of a picture), "captions", "descriptions" (and captions), "hard captions" (with one of a picture that
+    looks alike), a task, or "multitask", all tasks in turn. form: what is made of a batch (if tasks take turns: of vqa).
     regions: pictures are seen as the regions that the course's detector finds. hide: "picture" or "text", for baselines.
+    number: of training scenes (default: all); noise: the share of captions that are noisy.
     """
 
     make: Callable
@@ -55,6 +60,8 @@ class Recipe:
     regions: bool = False
     hide: str | None = None
     precision: str = "auto"
+    number: int | None = None
+    noise: float = 0.0
 
 
 #: What is hidden to be guessed: words that say something of the picture, more of them than the authors hide of all words.
@@ -72,11 +79,27 @@ def vilt(patches):
     return model
 
 
-def albef(labelled, masking=MASKING):
+def albef(labelled, masking=MASKING, alpha=tuning.ALPHA):
     """An ALBEF whose picture encoder, and the momentum copy of it, learnt labels."""
-    model = ALBEF(ALBEFConfig(momentum=tuning.MOMENTUM, alpha_steps=tuning.ALPHA_STEPS, **masking))
+    model = ALBEF(ALBEFConfig(momentum=tuning.MOMENTUM, alpha=alpha, alpha_steps=tuning.ALPHA_STEPS, **masking))
     for encoders in (model.online, model.momentum):
         encoders.vision.load_state_dict(labelled.vision.state_dict())
+    return model
+
+
+def untaught(width=LabelledConfig().width):
+    """The picture encoder of `Labelled`, before it learnt anything, with a map to a space of MoCo's or CLIP's."""
+    return Projected(Labelled().vision, width, CLIPConfig().embed_dim)
+
+
+def moco():
+    return MoCo(untaught(), MoCoConfig(dim=CLIPConfig().embed_dim, K=4096, m=0.99))
+
+
+def clip_of_captions():
+    """A CLIP with that picture encoder."""
+    model = CLIP(CLIPConfig())
+    model.vision = untaught()
     return model
 
 
@@ -131,12 +154,24 @@ RECIPES |= {f"clip-{task}-without-{hide}": replace(RECIPES[f"clip-{task}"], hide
             for task in TASKS for hide in ("picture", "text")}
 
 
-# What fails: to fuse before anything is aligned, to align by captions alone, of whose words any may be hidden, and to tune
-# at the rate of pre-training.
+# What a picture encoder learns from labels (the row "labels"), from two views of a picture, and from captions.
+RECIPES |= {
+    "moco": Recipe(moco, steps=800, sees="views"),
+    "captions": replace(RECIPES["clip"], make=clip_of_captions),
+}
+# How much data, and how clean: CLIP by the number of scenes and by the share of noisy captions, ALBEF with its authors'
+# masking (any word), with and without its momentum model's word.
+RECIPES |= {f"clip-of-{number}": replace(RECIPES["clip"], number=number) for number in (1000, 5000)}
+RECIPES |= {f"clip-noise-{percent}": replace(RECIPES["clip"], noise=percent / 100) for percent in (20, 40, 60)}
+RECIPES |= {
+    f"albef-{name}{end}": replace(RECIPES["albef"], make=lambda labelled, alpha=alpha: albef(labelled, {}, alpha),
+                                  sees="captions", noise=noise)
+    for name, noise in (("captions", 0.0), ("noise-40", 0.4)) for end, alpha in (("", tuning.ALPHA), ("-undistilled", 0.0))}
+# What fails: to fuse before anything is aligned, to tune at the rate of pre-training, and the row "albef-captions", to align
+# by captions alone, of whose words any may be hidden.
 RECIPES |= {
     "albef-vqa-unaligned": replace(RECIPES["albef-vqa"], starts=("labels",),
                                    make=lambda labelled: tuning.HEADS["albef"]["vqa"](albef(labelled))),
-    "albef-captions": replace(RECIPES["albef"], make=lambda labelled: albef(labelled, {}), sees="captions"),
     "vilbert-entailment-fast": replace(RECIPES["vilbert-entailment"], lr=RECIPES["vilbert"].lr),
 }
 
@@ -187,6 +222,8 @@ def batches(recipe, data, seed=0, device=None, found=None):
         made = TaskBatches(data, recipe.sees, recipe.batch, seed, device, see, recipe.hide)
     else:
         made = Batches(data, recipe.batch, seed, device, see, recipe.sees == "descriptions")
+        if recipe.sees == "views":
+            made = Views(made)
         if recipe.sees == "hard captions":
             made = HardCaptions(made, found.tensors["regions"], found.tensors["region_mask"])
     return made if recipe.form is None else lambda step: recipe.form(made(step))
@@ -223,7 +260,9 @@ def train(name, seed=0, steps=None, device=None, folder=None, **options):
         model = recipe.make(*starts)
     # Convolutions on a CPU are faster with the channels last.
     model = model.to(device, memory_format=torch.channels_last)
-    data = load("train")
+    data = load("train")[:recipe.number]
+    if recipe.noise:
+        data = with_noise(data, recipe.noise)
     if folder is not None:
         options["checkpoint"] = checkpoint_of(folder, name, seed, steps)
         text = json.dumps(settings(name, seed, steps), indent=1) + "\n"

@@ -11,6 +11,7 @@ import json
 import platform
 import statistics
 import time
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import torch
@@ -24,10 +25,13 @@ from ..objectives.contrastive import similarity
 from ..scenes import TASKS, load
 from . import tables, weights
 from .real import nlvr
-from .recipes import RECIPES, checkpoint_of, regions, settings, train
+from .recipes import RECIPES, Recipe, checkpoint_of, regions, settings, train
 
 ARCHITECTURES = ("vse", "clip", "vilbert", "vilt", "albef")
 SEEDS = (0, 1, 2)
+#: Row that trains a picture encoder alone -> where that is.
+TOWERS = {"labels": lambda model: model.vision, "moco": lambda model: model.encoder_q,
+          "captions": lambda model: model.vision}
 GALLERY = 1000  # scenes for retrieval, and of each split for the questions
 PROBED_ON = 6000  # training scenes for linear probes
 EXPLAINED = 500  # test scenes whose maps are scored
@@ -41,8 +45,9 @@ def runs():
     once = [f"{a}-{task}" for task in TASKS if task != "vqa" for a in ARCHITECTURES]
     blind = [name for name in RECIPES if name.endswith(("without-picture", "without-text"))]
     shipped = ["detector", *(f"{a}-multitask" for a in ARCHITECTURES)]
-    failing = ["albef-vqa-unaligned", "albef-captions", "vilbert-entailment-fast"]
-    return [*((name, 0) for name in (*several, *once, *blind, *shipped, *failing)),
+    failing = ["albef-vqa-unaligned", "vilbert-entailment-fast"]
+    studied = [*TOWERS, *(name for name in RECIPES if "clip-of" in name or "noise" in name or "albef-captions" in name)]
+    return [*((name, 0) for name in (*several, *once, *blind, *shipped, *failing, *studied)),
             *((name, seed) for seed in SEEDS[1:] for name in several)]
 
 
@@ -55,7 +60,14 @@ def is_there(name, seed):
     path = result_path(name, seed)
     if not path.exists() or seed == 0 and weights.ships(name) and not weights.path_of(name).exists():
         return False
-    return json.loads(path.read_text()).get("recipe") == json.loads(json.dumps(settings(name, seed)))
+    return is_now(json.loads(path.read_text()).get("recipe", {}), name, seed)
+
+
+def is_now(recipe, name, seed):
+    """Whether a row of the recipes, as a file has it, is that row as it is now. What rows did not have yet when the file
+    was made had its default."""
+    defaults = {field.name: field.default for field in fields(Recipe) if field.default is not MISSING}
+    return {**defaults, **recipe} == {**defaults, **json.loads(json.dumps(settings(name, seed)))}
 
 
 def seconds_of(name, seed):
@@ -82,7 +94,7 @@ def measure(name, seed):
     start = time.perf_counter()
     for split in ("test", "novel"):
         data = load(split)
-        part = data if architecture in ("vse", "clip") and not task else data[:GALLERY]
+        part = data if architecture in ("vse", "clip", *TOWERS) and not task else data[:GALLERY]
         found = regions(part, folder=FOLDER) if recipe.regions else None
         if found is not None:
             result["seconds of regions"] = found.seconds
@@ -106,6 +118,8 @@ def measured(model, architecture, task, data, see, hide=None):
             return {**report.answered(model, data, name, see, hide), "chance": chance(data, name, load("train"))}
     if architecture == "detector":
         return report.detector(model, data)
+    if architecture in TOWERS:
+        return {"probes": report.probed(TOWERS[architecture](model), load("train")[:PROBED_ON], data)}
     if architecture in ("vse", "clip"):
         return report.dual_encoder(model, load("train")[:PROBED_ON], data)
     if architecture == "albef":
@@ -129,15 +143,15 @@ def explained():
     path = _paths.data_dir() / "results" / "explained.json"
     done, part = json.loads(path.read_text()) if path.exists() else {}, load("test")[:EXPLAINED]
     for name in ARCHITECTURES:
-        recipe, start = json.loads(json.dumps(settings(name, 0))), time.perf_counter()
-        if done.get(name, {}).get("recipe") == recipe:
+        if is_now(done.get(name, {}).get("recipe", {}), name, 0):
             continue
+        start = time.perf_counter()
         model = train(name, 0, folder=FOLDER)[0].cpu()
         with torch.random.fork_rng():
             torch.manual_seed(0)
             untrained = weights.untrained(name).eval()
         see = regions(part, folder=FOLDER).see if RECIPES[name].regions else None
-        done[name] = {"recipe": recipe, "scenes": len(part), **scores.report(model, untrained, part, see),
+        done[name] = {"recipe": settings(name, 0), "scenes": len(part), **scores.report(model, untrained, part, see),
                       "seconds of measuring": time.perf_counter() - start}
         save(path, done)
         yield name
