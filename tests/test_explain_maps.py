@@ -415,3 +415,22 @@ def test_freed():
     with pytest.raises(ZeroDivisionError):
         Look(model, picture("ALBEF"), texts(), target=lambda model, picture, ids: model(picture["images"], ids) and 1 / 0)
     assert hooks(model) == 0 and model.training
+
+
+def test_the_task_is_no_word():
+    """A multi-task ViLBERT reads a token for its task behind [CLS]: the words stand behind that."""
+    torch.manual_seed(0)
+    model = ViLBERT(replace(models()["ViLBERT"].config, tasks=3))
+    seen, ids = {**picture("ViLBERT"), "task": torch.tensor([0, 1, 2])}, texts()
+    look = Look(model, seen, ids)
+    weights = look.weights["co.0.text.attn"].mean(1)
+    assert weights.shape[1] == ids.shape[1] + 1
+    words = weights[:, [0, *range(2, weights.shape[1])], 1:]
+    torch.testing.assert_close(look.maps("attention").values, words)
+    assert (look.maps("attention").values[ids == model.config.pad_id] == 0).all()
+    assert look.word_relevance().shape == ids.shape and (look.word_relevance()[:, 0] == 0).all()
+    assert look.maps("relevancy").values.shape == words.shape
+    other = Look(model, {**seen, "task": torch.tensor([1, 1, 1])}, ids)
+    assert (look.score == other.score).tolist() == [False, True, False]
+    with pytest.raises(ValueError, match="task: expected given"):
+        Look(model, picture("ViLBERT"), ids)

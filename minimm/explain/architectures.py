@@ -189,14 +189,14 @@ class Grid(NamedTuple):
 class Anatomy(NamedTuple):
     """steps: the attention layers in the order of computation, each a mapping (queries of, keys of) -> name, as
     `methods.relevancy` takes them. across: the pair whose weights say what a word (or, with two towers, the picture as a
-    whole) sees of the picture. rows, places: where words stand among its queries, and places among its keys.
+    whole) sees of the picture. rows, places: where tokens stand among its queries, and places among its keys.
     real: modality -> `b q` of bool, which queries are no padding; left out where there is none.
     grid: Grid of places, or None for regions. at `b n`: where the places stand on the grid; None: in order.
     convolution: the name of the last one, or None."""
 
     steps: list
     across: tuple
-    rows: slice
+    rows: slice | list
     places: slice
     real: dict
     grid: Grid | None
@@ -263,8 +263,11 @@ def vilbert_anatomy(core, picture, ids):
         steps += text[t:t_next] + vision[v:v_next]
         steps.append({("text", "image"): f"co.{i}.text.attn", ("image", "text"): f"co.{i}.vision.attn"})
         t, v = t_next, v_next
-    real = {"text": ids != c.pad_id, "image": nn.functional.pad(regions.mask, (1, 0), value=True)}
-    return Anatomy(steps + text[t:] + vision[v:], ("text", "image"), slice(None), slice(1, None), real, None)
+    real_text, rows = ids != c.pad_id, slice(None)
+    if c.tasks:  # a token for the task stands behind [CLS]
+        real_text, rows = torch.cat([real_text[:, :1], real_text], dim=1), [0, *range(2, ids.shape[1] + 1)]
+    real = {"text": real_text, "image": nn.functional.pad(regions.mask, (1, 0), value=True)}
+    return Anatomy(steps + text[t:] + vision[v:], ("text", "image"), rows, slice(1, None), real, None)
 
 
 @anatomy.register(ViLTEncoder)

@@ -24,7 +24,7 @@ from .architectures import Grid, anatomy, ask_for_words, backbone, real_tokens, 
 from .recording import check_not_compiled, record
 
 #: What a picture may consist of.
-PICTURE = ("images", "sizes", "regions", "boxes", "region_mask")
+PICTURE = ("images", "sizes", "regions", "boxes", "region_mask", "task")
 #: Method -> what it is, in the order of the course.
 METHODS = {
     "attention": "the weights of one layer, of one head or the mean of all",
@@ -85,8 +85,8 @@ class Maps(NamedTuple):
 class Look:
     """A model's look at pairs: attention and gradients of one pass, from which every method makes its maps.
 
-    picture: a mapping of tensors, `images` and perhaps `sizes`, or `regions`, `boxes` and so on, as the model takes them, a
-    row a text (or with `of` `b`, see `models.heads`); ids `b l`. words `b l`: numbers of the words that tokens belong to,
+    picture: a mapping of tensors, `images` and perhaps `sizes`, or `regions`, `boxes` and so on (and `task`, for a ViLBERT that
+    was told one), as the model takes them, a row a text (or with `of` `b`, see `models.heads`); ids `b l`. words `b l`: numbers of the words that tokens belong to,
     -1 for special tokens, such as `scene_words(ids)`; default: every token but the first and the last is a word.
     The model runs in evaluation mode and gets its own back.
 
@@ -214,7 +214,7 @@ class Look:
             found = methods.text_relevance(R["text", "text"], real_tokens(self.core, self.ids).sum(1) - 1)
         else:
             found = R["pair", "pair"] if ("pair", "pair") in R else R["text", "text"]
-            found = F.pad(found[:, 0, 1:self.real.shape[1]], (1, 0))
+            found = F.pad(found[:, 0, self.anatomy.rows][:, 1:], (1, 0))
         return found[self.at[:, 0]] * self.real
 
     def _of_layer(self, method, layer, head):
