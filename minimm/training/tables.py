@@ -24,6 +24,12 @@ COLUMNS = {
     "two pictures": ("-pairs", ("test", "all")),
     "why: answer": ("-why", ("test", "answer")),
     "why: both": ("-why", ("test", "both")),
+    "four tasks in one: questions": ("-multitask", ("test", "vqa", "all")),
+    "relation, of these": ("-multitask", ("test", "vqa", "relation")),
+    "comparison, of these": ("-multitask", ("test", "vqa", "comparison")),
+    "four tasks in one: entailment": ("-multitask", ("test", "entailment", "all")),
+    "four tasks in one: two pictures": ("-multitask", ("test", "pairs", "all")),
+    "four tasks in one: why, both": ("-multitask", ("test", "why", "both")),
 }
 
 
