@@ -80,3 +80,8 @@ def test_exercises_are_unanswered_and_checked(notebook):
     text = "\n".join(sources(notebook[1], "code"))
     for name in re.findall(r"check\.(\w+)\(", text):
         assert name in dir(check) and re.search(rf"def {name}\(.*?\n    \.\.\.  # your code here", text, re.S)
+
+
+def test_the_index_lists_every_lesson():
+    text = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"\]\((\d\d-[^)]+\.ipynb)\)", text) == [path.name for path in PATHS]
