@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from minimm.explain import attention_layers, methods, record
+from minimm.explain import attention_layers, changed, methods, record
 from minimm.explain.architectures import score
 from minimm.layers import Attention
 from minimm.models import heads
@@ -363,3 +363,25 @@ def test_order_of_heads_does_not_count():
     order = torch.tensor([2, 0, 1])
     for of in (methods.attention_gradient, methods.grad_cam, methods.grad_cam_by_heads):
         torch.testing.assert_close(of(weights[:, order], gradients[:, order]), of(weights, gradients))
+
+
+def test_changed_attention():
+    """As if the layer had given other weights: without a last layer's weights its words add nothing but the bias."""
+    model, inputs = models()["ALBEF"].eval(), (picture("ALBEF"), texts())
+    with torch.no_grad():
+        expected = score(model, *inputs)
+        with changed(model, {"online.text.fusion.0.xattn": lambda weights: weights}):
+            assert score(model, *inputs).equal(expected)
+        with record(model) as maps, changed(model, {"online.text.fusion.0.xattn": torch.zeros_like}):
+            without = score(model, *inputs)
+        v = model.online.text.fusion[0].xattn.v
+        v.weight.zero_(), v.bias.zero_()
+        assert score(model, *inputs).equal(without) and not without.equal(expected)
+    assert maps["online.text.fusion.0.xattn"].any()  # recorded first, then changed
+    with pytest.raises(KeyboardInterrupt), changed(model, {"online.text.fusion.0.xattn": torch.zeros_like}):
+        raise KeyboardInterrupt
+    assert hooks(model) == 0
+    with pytest.raises(ValueError, match="changes: expected names of attention layers, of .*, but got 'text'"):
+        with changed(model, {"online.text.fusion.0.xattn": torch.zeros_like, "text": torch.zeros_like}):
+            pass
+    assert hooks(model) == 0

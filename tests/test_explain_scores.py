@@ -211,3 +211,19 @@ def test_report(name):
                 assert expected[score] == pytest.approx(numbers, rel=1e-3)
     if name == "VSE":  # one map for all words: another word's finds as much
         assert icon["other word"]["pointing"] == icon["pointing"]
+
+
+def test_bound():
+    class Data:
+        scenes = [scene(), scene(), scene(), Scene("night", (scene().things[0], scene().things[2])),
+                  Scene("night", (*scene().things, Thing("cup", "red", "small", "bottom left", 1, 37)))]
+
+        @staticmethod
+        def tokens():
+            return tokenizer(["a blue cup and a red umbrella", "a red cup", "a red and a blue cup", "a red umbrella",
+                              "a red cup and a red umbrella"])
+    umbrella, cup, _ = (torch.from_numpy(mask) for mask in masks(scene()))
+    first, second, last = scores.bound(Data)
+    assert (first.scene, second.scene, last.scene) == (0, 1, 4) and (first.at, second.at) == (6, 2)
+    assert first.own.equal(umbrella) and first.other.equal(cup) and second.own.equal(cup) and second.other.equal(umbrella)
+    assert last.own.equal(umbrella) and last.at == find_word(Data.tokens()[4], "umbrella")[0] - 1  # of two red cups none is meant

@@ -1,7 +1,8 @@
-"""Attention weights, written down while a model runs, without a change to the model or to what it computes."""
+"""Attention weights, written down while a model runs, without a change to the model or to what it computes; or changed, to
+see what depends on them."""
 
 from collections.abc import Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 
@@ -113,3 +114,22 @@ def record(model, layers=None, gradients=False, momentum=False):
     finally:
         for handle in hooks:
             handle.remove()
+
+
+@contextmanager
+def changed(model, changes):
+    """`with changed(model, {"text.fusion.0.xattn": torch.zeros_like}): model(...)`: what the model would say if its attention
+    were another. changes: name of a layer -> function of its weights `b h q k` that returns new ones.
+
+    Whichever way the block is left the model is as before. Raises ValueError for a name that is no attention layer's and for a
+    model under torch.compile.
+    """
+    layers = attention_layers(model, momentum=True)
+    check_not_compiled(model)
+    for name in changes:
+        expect(name in layers, "changes", repr(name), f"names of attention layers, of {', '.join(layers)}")
+    with ExitStack() as hooks:
+        for name, change in changes.items():
+            handle = layers[name].weights.register_forward_hook(lambda module, inputs, output, change=change: change(output))
+            hooks.callback(handle.remove)
+        yield

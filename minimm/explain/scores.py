@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from .._errors import expect
 from ..evaluation.embed import evaluating
 from ..scenes import SIDE
+from ..scenes import masks as masks_of_things
 from ..scenes.tasks import to
 from .architectures import Grid, ask_for_words, score
 from .looking import Look, Maps
@@ -135,6 +136,34 @@ def asked(data, kind):
             at, mask = of_kind[0]
             others = [o for field, o, m in found if field == "icon" and not (m & mask).any()]
             result.append(Asked(i, at, mask, others[0] if others else None))
+    return result
+
+
+class Bound(NamedTuple):
+    """A colour word of a sentence about scene number `scene` within the data, the position `at` of its first token, in front of
+    its noun: `own` `h w`, the thing that is meant, `other` `h w`, all other things of that colour."""
+
+    scene: int
+    at: int
+    own: torch.Tensor
+    other: torch.Tensor
+
+
+def bound(data):
+    """The first colour word in front of a noun in the first caption of each scene that has other things of that colour: list of
+    Bound. Who reads the word alone cannot tell which of them is meant; who binds it to its noun can."""
+    result = []
+    for i, (scene, ids) in enumerate(zip(data.scenes, data.tokens())):
+        words = words_of(ids)
+        for (word, at), (next_word, _) in zip(words, words[1:]):
+            (field, colour), (noun_field, icon) = (MEANS.get(w, (None, None)) for w in (word, next_word))
+            if field == "colour" and noun_field == "icon":
+                own, same = (torch.tensor([getattr(t, name) == value for t in scene.things])
+                             for name, value in (("icon", icon), ("colour", colour)))
+                if (own & same).sum() == 1 and (same & ~own).any():
+                    things = torch.from_numpy(masks_of_things(scene))
+                    result.append(Bound(i, at[0], things[own & same].any(0), things[same & ~own].any(0)))
+                    break
     return result
 
 
