@@ -540,6 +540,8 @@ def test_cases_are_telling(name):
     cases = EXERCISES[name].cases()
     for case in cases[:2]:
         shape = np.shape(next(iter(case.inputs.values())))
+        if name == "rollout":  # tokens look at tokens: its matrices are square
+            shape = shape[:-1]
         assert len(set(shape)) == len(shape)  # no size twice: a swapped axis shows
     again = EXERCISES[name].cases()
     assert all(np.array_equal(x, y) for a, b in zip(cases, again) for x, y in zip(a.inputs.values(), b.inputs.values()))
