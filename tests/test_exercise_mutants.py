@@ -67,6 +67,11 @@ EQUIVALENT = {
                         "a factor of sigma divides delta, and the plan is their product"),
         "delta = 2 / (n * (q.T @ sigma))": "a factor of delta divides sigma, and the plan is their product",
     },
+    "two_stage_cost": {
+        "read_picture, read_text, first, second = milliseconds": "a tensor's numbers are as good as Python's",
+        "candidates = (of_picture | of_text).sum()": "a 0-d tensor is as good as its number",
+        "of_picture = nothing.scatter(1, similarity.topk(k).indices, True)": "topk looks along the last axis",
+    },
     "whole_words": {
         "numbers = (continues - 1).cumsum(dim=1)": "only whether numbers are equal counts",
         **dict.fromkeys(map(_HIDDEN.format, ("chosen", "continues.dtype", "special.dtype")), "one dtype for all"),

@@ -100,6 +100,11 @@ class Late:
             pass
 
 
+def test_a_whole_number_beyond_all_floats_is_refused():
+    verdict = judge("recall_at_k", lambda similarity, k: 10**400)
+    assert verdict.status == "wrong" and "infinity" in verdict.message
+
+
 def test_a_stop_that_arrives_in_a_destructor_is_no_news(monkeypatch):
     def student(x):
         while True:

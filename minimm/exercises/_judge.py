@@ -407,7 +407,10 @@ def _exact(value):
 def _array(value):
     """A result as a float64 array, or None if it is not made of real numbers that can be read."""
     if not isinstance(value, torch.Tensor):
-        return np.asarray(float(value)) if isinstance(value, numbers.Real) else None
+        try:
+            return np.asarray(float(value)) if isinstance(value, numbers.Real) else None
+        except OverflowError:  # a whole number of more than 308 digits
+            return np.asarray(np.inf)
     try:
         plain = value.layout == torch.strided and value.device.type == "cpu" and not value.is_complex()
         return value.detach().double().resolve_neg().numpy() if plain else None
