@@ -7,8 +7,9 @@ from ._exercise import Case, Exercise
 
 def _inputs(seed, b, l, n, d):
     rng = np.random.default_rng(seed)
-    return {"words": rng.normal(size=(b, l, d)), "patches": rng.normal(size=(b, n, d)), "class_token": rng.normal(size=d),
-            "positions": rng.normal(size=(1 + n, d)), "modality": rng.normal(size=(2, d))}
+    return {"words": rng.normal(size=(b, l, d)), "patches": rng.normal(size=(b, n, d)),
+            "class_token": rng.normal(size=d), "positions": rng.normal(size=(1 + n, d)),
+            "modality": rng.normal(size=(2, d))}
 
 
 def _cases():
@@ -61,13 +62,13 @@ EXERCISE = Exercise(
 
 `words` (`b l d`) are the words' embeddings, with their positions in them; `patches` (`b n d`) the projected patches,
 without. `class_token` has the shape `d`; `positions` the shape `1+n d`: row 0 belongs to the picture's class token, row
-1 + i to patch i. `modality` is `2 d`: row 0 for text, row 1 for pictures. Return the sequence (`b l+1+n d`): the words, then the
-picture's class token, then the patches, each with its position (words have theirs) and its modality.""",
+1 + i to patch i. `modality` is `2 d`: row 0 for text, row 1 for pictures. Return the sequence (`b l+1+n d`): the words,
+then the picture's class token, then the patches, each with its position (words have theirs) and its modality.""",
     hints=(
         "Three parts of the sequence, three sums. Which embeddings belong to which part?",
         "The class token is the same for all pictures: `expand` repeats it for each of the batch, `b 1 d`.",
-        "Put the class token in front of the patches first: then `positions` fits as it is, and `modality[1]` is added to both at once."
-        " `torch.cat([..., ...], dim=1)` joins along the sequence.",
+        "Put the class token in front of the patches first: then `positions` fits as it is, and `modality[1]` is"
+        " added to both at once. `torch.cat([..., ...], dim=1)` joins along the sequence.",
     ),
     solution='''
 def embed_pair(words, patches, class_token, positions, modality):
@@ -75,8 +76,8 @@ def embed_pair(words, patches, class_token, positions, modality):
     picture = torch.cat([first, patches], dim=1) + positions + modality[1]
     return torch.cat([words + modality[0], picture], dim=1)
 ''',
-    fact="ViLT's words carry two type embeddings: this one, and the sentence type that BERT already adds inside its own "
-    "embeddings. The second one is 0 for every word there is, so it changes nothing but a constant.",
+    fact="ViLT's words carry two type embeddings: this one, and the sentence type that BERT already adds inside its "
+    "own embeddings. The second one is 0 for every word there is, so it changes nothing but a constant.",
     cases=_cases,
     expected=_expected,
     slips=(

@@ -63,23 +63,25 @@ EXERCISE = Exercise(
     prompt="""Write `project_patches(images, weight, bias)`: turn pictures into sequences of vectors, as ViLT does.
 
 `images` is a float tensor of shape `b c h w`. `weight` has the shape `d c p p`, `bias` the shape `d`; h and w are
-multiples of p. Cut every picture into patches of p x p pixels that do not overlap, in reading order: the first row of patches
-from left to right, then the second. Each patch becomes one vector: its entry k is the sum of all products of the patch
-(`c p p`) with `weight[k]`, plus `bias[k]`. Return a tensor of shape `b n d` with n = (h / p) (w / p).""",
+multiples of p. Cut every picture into patches of p x p pixels that do not overlap, in reading order: the first row of
+patches from left to right, then the second. Each patch becomes one vector: its entry k is the sum of all products of
+the patch (`c p p`) with `weight[k]`, plus `bias[k]`. Return a tensor of shape `b n d` with n = (h / p) (w / p).""",
     hints=(
-        "A linear map that is applied to every patch of a grid is a convolution whose stride is the size of its kernel.",
-        "Without a convolution: `reshape` cannot cut patches out, as the pixels of one are not next to each other in memory. Split h"
-        " and w into (grid, p) each, bring the two axes of the grid to the front with `permute`, and flatten then.",
-        "`torch.nn.functional.conv2d(images, weight, bias, stride=...)` gives `b d rows columns`. The places are its last two"
-        " axes: flatten them, then let d be the last one.",
+        "A linear map that is applied to every patch of a grid is a convolution whose stride is the size of its"
+        " kernel.",
+        "Without a convolution: `reshape` cannot cut patches out, as the pixels of one are not next to each other in"
+        " memory. Split h and w into (grid, p) each, bring the two axes of the grid to the front with `permute`, and"
+        " flatten then.",
+        "`torch.nn.functional.conv2d(images, weight, bias, stride=...)` gives `b d rows columns`. The places are its"
+        " last two axes: flatten them, then let d be the last one.",
     ),
     solution='''
 def project_patches(images, weight, bias):
     grid = torch.nn.functional.conv2d(images, weight, bias, stride=weight.shape[-1])  # b d rows columns
     return grid.flatten(2).transpose(1, 2)
 ''',
-    fact="This is all that ViLT does to a picture before words and patches meet: 2.4 million of its 87 million weights. In a model "
-    "with a detector the part in front of the transformer takes most of the time.",
+    fact="This is all that ViLT does to a picture before words and patches meet. In a model with a detector the part "
+    "in front of the transformer takes most of the time.",
     cases=_cases,
     expected=_expected,
     slips=(
@@ -101,7 +103,8 @@ def project_patches(images, weight, bias):
          lambda images, weight, bias: _expected(images, weight, weight[0].size * bias)),
         ("`b d n` instead of `b n d`?", lambda images, weight, bias: _transposed(_expected(images, weight, bias))),
     ),
-    tell=lambda came, expected: "each patch must become the sum of its products with the weights, plus the bias, and patches come in "
-    f"reading order; {np.mean(~np.isclose(came, expected, atol=1e-4)):.0%} of the entries are something else.",
+    tell=lambda came, expected: "each patch must become the sum of its products with the weights, plus the bias, and "
+    "patches come in reading order; "
+    f"{np.mean(~np.isclose(came, expected, atol=1e-4)):.0%} of the entries are something else.",
     shape="b n d",
 )

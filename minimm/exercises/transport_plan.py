@@ -3,6 +3,7 @@
 import numpy as np
 
 from ._exercise import Case, Exercise
+from ._formulas import softmax
 
 
 def _cost(seed, m, n):
@@ -15,18 +16,20 @@ def _cases():
         Case({"cost": _cost(0, 3, 5), "beta": 0.5, "iterations": 4}),
         Case({"cost": _cost(1, 6, 4), "beta": 0.8, "iterations": 7}),
         Case({"cost": _cost(2, 2, 7), "beta": 0.3, "iterations": 3}),
-        Case({"cost": _cost(3, 4, 9), "beta": 0.5, "iterations": 50}, "the number of iterations that ViLT takes"),
+        Case({"cost": _cost(3, 4, 9), "beta": 0.5, "iterations": 50}, "as many iterations as ViLT takes"),
         Case({"cost": _cost(4, 5, 3), "beta": 1.0, "iterations": 1}, "a single iteration"),
         Case({"cost": _cost(5, 1, 4), "beta": 0.5, "iterations": 3}, "a single word"),
         Case({"cost": _cost(6, 7, 2), "beta": 0.4, "iterations": 6}),
     ]
 
 
-def _run(cost, beta, iterations, kernel=None, feed=True, word_mass=None, place_mass=None, reset=False, rows_first=False):
+def _run(cost, beta, iterations, kernel=None, feed=True, word_mass=None, place_mass=None, reset=False,
+         rows_first=False):
     """IPOT written out, with a switch for every slip."""
     m, n = cost.shape
     kernel = np.exp(-cost / beta) if kernel is None else kernel
-    word_mass, place_mass = word_mass or 1 / m, place_mass or 1 / n  # the rows come last: a factor on the places cancels
+    # the rows come last: a factor on the places cancels
+    word_mass, place_mass = word_mass or 1 / m, place_mass or 1 / n
     plan, sigma, delta = np.ones((m, n)), np.full(m, 1 / m), np.full(n, 1 / n)
     for _ in range(iterations):
         q = kernel * plan if feed else kernel
@@ -65,10 +68,11 @@ EXERCISE = Exercise(
     lesson="07",
     difficulty=3,
     minutes=25,
-    prompt="""Write `transport_plan(cost, beta, iterations)`: the plan of IPOT, one scaling an iteration, as ViLT computes it.
+    prompt="""Write `transport_plan(cost, beta, iterations)`: the plan of IPOT with one scaling an iteration, as in ViLT.
 
-`cost` is a float tensor of shape `m n`: m words, n places, no padding. `beta` is a positive float, `iterations` an int.
-The kernel is A = exp(-cost / beta). Begin with a plan of ones (`m n`) and with sigma = 1 / m (`m`). In each iteration take
+`cost` is a float tensor of shape `m n`: m words, n places, no padding. `beta` is a positive float, `iterations` an
+int. The kernel is A = exp(-cost / beta). Begin with a plan of ones (`m n`) and with sigma = 1 / m (`m`). In each
+iteration take
 
     Q     = A times the plan of the iteration before, entry by entry
     delta = 1 / (n (Q^T sigma))          (`n`)
@@ -79,8 +83,8 @@ and return the last plan (`m n`), of the dtype of `cost`.""",
     hints=(
         "Follow the four lines in their order: delta uses the old sigma, sigma the new delta, the plan both new ones.",
         "`q.T @ sigma` sums over the words and has n entries; `q @ delta` sums over the places and has m.",
-        "diag(sigma) Q diag(delta) needs no diagonal matrices: `sigma[:, None] * q * delta` scales rows and columns. Sigma lives on from"
-        " iteration to iteration; only the kernel A stays the same.",
+        "diag(sigma) Q diag(delta) needs no diagonal matrices: `sigma[:, None] * q * delta` scales rows and columns."
+        " Sigma lives on from iteration to iteration; only the kernel A stays the same.",
     ),
     solution='''
 def transport_plan(cost, beta, iterations):
@@ -94,8 +98,8 @@ def transport_plan(cost, beta, iterations):
         plan = sigma[:, None] * q * delta
     return plan
 ''',
-    fact="No gradient has to flow through these iterations. The derivative of the least cost by the cost matrix is the best plan "
-    "itself, so the authors take the plan as a constant.",
+    fact="No gradient has to flow through these iterations. The derivative of the least cost by the cost matrix is the "
+    "best plan itself, so the authors take the plan as a constant.",
     cases=_cases,
     expected=_expected,
     slips=(
@@ -115,7 +119,7 @@ def transport_plan(cost, beta, iterations):
         ("the kernel scaled to sum to 1? A plan must fit both margins.",
          lambda cost, beta, iterations: np.exp(-cost / beta) / np.exp(-cost / beta).sum()),
         ("a softmax of every row? A plan must fit the columns too.",
-         lambda cost, beta, iterations: np.exp(-cost / beta) / np.exp(-cost / beta).sum(axis=1, keepdims=True) / len(cost)),
+         lambda cost, beta, iterations: softmax(-cost / beta) / len(cost)),
         ("is that the cost carried by the plan, entry by entry? Asked for is the plan.",
          lambda cost, beta, iterations: cost * _run(cost, beta, iterations)),
     ),

@@ -72,7 +72,8 @@ def _tell(came, expected):
         return "every entry must be 1 or 0; yours has others."
     what = " and ".join(part for part in (f"{missing} that must be hidden stay visible" * bool(missing),
                                           f"{more} that must stay visible are hidden" * bool(more)) if part)
-    return f"all pieces of a word are hidden if one of them is chosen, and only then, and special tokens never; of the tokens, {what}."
+    return ("all pieces of a word are hidden if one of them is chosen, and only then, and special tokens never; of the "
+            f"tokens, {what}.")
 
 
 EXERCISE = Exercise(
@@ -82,16 +83,18 @@ EXERCISE = Exercise(
     minutes=15,
     prompt="""Write `whole_words(chosen, continues, special)`: hide whole words, not pieces.
 
-All three are float tensors of shape `b l` that hold 0 and 1. `chosen` is 1 where a token was drawn to be hidden, anywhere
-in the text. `continues` is 1 for a piece that continues the word in front of it ("##brel"). `special` is 1 for [CLS], [SEP] and
-[PAD], which belong to no word. Every text begins with [CLS]. Return a tensor of the same shape and dtype: 1 for
-every token of a word of which at least one piece was chosen, else 0; special tokens always 0.""",
+All three are float tensors of shape `b l` that hold 0 and 1. `chosen` is 1 where a token was drawn to be hidden,
+anywhere in the text. `continues` is 1 for a piece that continues the word in front of it ("##brel"). `special` is 1 for
+[CLS], [SEP] and [PAD], which belong to no word. Every text begins with [CLS]. Return a tensor of the same shape and
+dtype: 1 for every token of a word of which at least one piece was chosen, else 0; special tokens always 0.""",
     hints=(
-        "A word begins where `continues` is 0. Give every token the number of its word: count the beginnings up to it, with `cumsum`"
-        " along the text.",
-        "Two tokens of a text belong to one word if their numbers are equal: `numbers[:, :, None] == numbers[:, None, :]` is `b l l`.",
-        "A token is hidden if any token of its word is chosen: with the matrix of the last hint as floats, `same @ chosen[..., None]` counts"
-        " them. Special tokens begin words of their own, so clear them at the end. Can a chosen special token hide a word?",
+        "A word begins where `continues` is 0. Give every token the number of its word: count the beginnings up to it,"
+        " with `cumsum` along the text.",
+        "Two tokens of a text belong to one word if their numbers are equal:"
+        " `numbers[:, :, None] == numbers[:, None, :]` is `b l l`.",
+        "A token is hidden if any token of its word is chosen: with the matrix of the last hint as floats,"
+        " `same @ chosen[..., None]` counts them. Special tokens begin words of their own, so clear them at the end."
+        " Can a chosen special token hide a word?",
     ),
     solution='''
 def whole_words(chosen, continues, special):
@@ -100,12 +103,13 @@ def whole_words(chosen, continues, special):
     hit = (same & chosen.bool()[:, None, :]).any(dim=2)
     return (hit & ~special.bool()).to(chosen.dtype)
 ''',
-    fact="BERT's authors published weights with whole-word masking half a year after the first ones. Nothing else had changed, "
-    "and nearly all scores rose.",
+    fact="BERT's authors published weights with whole-word masking half a year after the first ones. Nothing else "
+    "had changed, and nearly all scores rose.",
     cases=_cases,
     expected=_expected,
     slips=(
-        ("only the chosen pieces themselves? The rest of the word gives them away.", _by_words(lambda pieces: pieces)),
+        ("only the chosen pieces themselves? The rest of the word gives them away.",
+         _by_words(lambda pieces: pieces)),
         ("hidden from the chosen piece to the end of the word only? What stands in front of it counts too.",
          _by_words(np.maximum.accumulate)),
         ("hidden from the beginning of the word to the chosen piece only?",

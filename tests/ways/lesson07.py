@@ -120,7 +120,9 @@ WRONG = {
         "not transposed": (lambda x, w, b: conv_rows(x, w, b).flatten(2), "b d n"),
         "a grid": (conv_rows, "shape"),
         "overlapping": (lambda x, w, b: F.conv2d(x, w, b).flatten(2).mT, "shape|reading order"),
-        "half precision": (lambda x, w, b: patches_by_loop(x.bfloat16(), w.bfloat16(), b.bfloat16()).to(x), "precision|order"),
+        "half precision": (
+            lambda x, w, b: patches_by_loop(x.bfloat16(), w.bfloat16(), b.bfloat16()).to(x), "precision|order",
+        ),
     },
     "whole_words": {
         "pieces": (lambda c, k, s: c * (1 - s), "only the chosen pieces"),
@@ -163,7 +165,9 @@ WRONG = {
         "no positions": (pair_without("positions"), "no positions at all"),
         "no class token": (pair_without("class_token"), "left out of its sum"),
         "swapped": (lambda w, p, c, o, m: pair_by_parts(w, p, c, o, m.flip(0)), "modalities swapped"),
-        "first for both": (lambda w, p, c, o, m: pair_by_parts(w, p, c, o, m[:1].repeat(2, 1)), "row 0 of the modality"),
+        "first for both": (
+            lambda w, p, c, o, m: pair_by_parts(w, p, c, o, m[:1].repeat(2, 1)), "row 0 of the modality",
+        ),
         "shifted": (lambda w, p, c, o, m: pair_by_parts(w, p, c, o.roll(-1, 0), m), "shifted"),
         "picture first": (lambda w, p, c, o, m: pair_by_parts(w, p, c, o, m).roll(len(o), 1), "in front of the words"),
         "class token last": (
