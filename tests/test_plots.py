@@ -1,6 +1,10 @@
 """Figures say in words what they show, and files are whole or absent."""
 
+import io
+
+import numpy as np
 import pytest
+from PIL import Image
 
 from minimm import plots, scenes
 from minimm._paths import write_whole
@@ -108,3 +112,16 @@ def test_written_whole_or_not_at_all(tmp_path):
     with pytest.raises(OSError):
         write_whole(path, fails)
     assert path.read_bytes() == b"old" and [p.name for p in path.parent.iterdir()] == ["file"]
+
+
+def test_few_colours_are_enough():
+    ramp = np.tile(np.arange(0, 256, 4, dtype=np.uint8)[:, None, None], (1, 64, 3))
+    ramp[:, 32:, 1] = 0
+    picture = Image.fromarray(ramp)
+    few = np.asarray(Image.open(io.BytesIO(plots.png(picture, colours=256))).convert("RGB"))
+    assert np.array_equal(few, ramp)  # 128 colours: all of them are kept
+    fig, ax = plots.figure()
+    ax.imshow(np.random.default_rng(0).uniform(size=(40, 40)))
+    whole, fewer = (Image.open(io.BytesIO(plots.png(fig, colours=n))).convert("RGB") for n in (None, 256))
+    assert len(plots.png(fig, colours=256)) < 0.7 * len(plots.png(fig)) and whole.size == fewer.size
+    assert np.abs(np.asarray(whole, dtype=int) - np.asarray(fewer)).mean() < 2
