@@ -20,8 +20,9 @@ from .looking import METHODS
 from .side import NAMES, WIDE, Side, menu
 from .words import first_of_meaning
 
-#: What is explained -> the target of `Look`.
-TARGETS = {"how well picture and sentence match": None, "each word on its own": "word"}
+#: What is explained -> what stands in the menu for it, in which None would be an empty line, -> the target of `Look`.
+ASKED = {"how well picture and sentence match": "match", "each word on its own": "word"}
+TARGETS = {"match": None, "word": "word"}
 #: Methods whose values mean the same in every model: shares of attention, and cosines. The others have the unit of a score.
 SHARES = ("attention", "rollout", "similarity")
 
@@ -64,7 +65,7 @@ class Explorer(widgets.VBox):
         self.upload = widgets.FileUpload(description="another picture", accept="image/*", layout={"width": "14em"})
         self.word = widgets.ToggleButtons(description="word", style={"button_width": "auto", **NAMES})
         self.method = menu("method")
-        self.target = menu("explained", list(TARGETS.items()))
+        self.target = menu("explained", list(ASKED.items()))
         self.opacity = widgets.FloatSlider(description="opacity", value=OPACITY, min=0, max=1, step=0.05, layout=WIDE,
                                            style=NAMES)
         self.legend = widgets.HTML()
@@ -95,7 +96,7 @@ class Explorer(widgets.VBox):
         expect(not second or len(self.sides) == 2, "second", second, "False: there is one model")
         side = self.sides[bool(second)]
         of = side.pair
-        save_html(path, side.model, of.inputs, of.ids, of.numbers, [name for name, _ in of.words], self.target.value,
+        save_html(path, side.model, of.inputs, of.ids, of.numbers, [name for name, _ in of.words], TARGETS[self.target.value],
                   shown=of.shown, alt=describe(of.scene) if of.scene else "The picture that the model saw")
 
     def _answer(self, action, *arguments):
@@ -129,7 +130,7 @@ class Explorer(widgets.VBox):
         # for the first time, on the place where each map of the chosen word is highest
         self._offer()
         for side in self.sides:
-            side.go_to(int(side.values(self.method.value, self.target.value)[self.word.value].argmax()))
+            side.go_to(int(side.values(self.method.value, TARGETS[self.target.value])[self.word.value].argmax()))
         self._show()
 
     def _change(self, picture, sentence):
@@ -155,10 +156,10 @@ class Explorer(widgets.VBox):
 
     def _offer(self):
         for side in self.sides:
-            side.offer(self.method.value, self.target.value)
+            side.offer(self.method.value, TARGETS[self.target.value])
 
     def _show(self):
-        method, target = self.method.value, self.target.value
+        method, target = self.method.value, TARGETS[self.target.value]
         values = [side.values(method, target) for side in self.sides]
         one = method in SHARES or len({type(side.model) for side in self.sides}) == 1
         scales = [Scale.of(*values)] * len(values) if one else [Scale.of(own) for own in values]
