@@ -186,7 +186,7 @@ def figure(model, picture, sentence, words=None, methods=None, layer=None, head=
             cells[r, c] = one_word(shares, positions[0])
             said.append(f"{word} by {method} at {place(shares, positions[0])}")
     fig = _grid(of, cells, methods, [word for word, _ in chosen], Scale.of(*(maps.values for maps in cells.values())),
-                "share of the method's highest", opacity)
+                "share of the highest", opacity)
     return fig, f"Where the model looks for words of “{sentence}”. Highest: {'; '.join(said)}."
 
 
