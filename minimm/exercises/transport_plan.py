@@ -68,7 +68,7 @@ EXERCISE = Exercise(
     lesson="07",
     difficulty=3,
     minutes=25,
-    prompt="""Write `transport_plan(cost, beta, iterations)`: the plan of IPOT with one scaling an iteration, as in ViLT.
+    prompt="""Write `transport_plan(cost, beta, iterations)`: the plan that IPOT finds with one scaling a step.
 
 `cost` is a float tensor of shape `m n`: m words, n places, no padding. `beta` is a positive float, `iterations` an
 int. The kernel is A = exp(-cost / beta). Begin with a plan of ones (`m n`) and with sigma = 1 / m (`m`). In each
