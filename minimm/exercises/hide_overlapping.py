@@ -18,19 +18,23 @@ def _cases():
     row = np.array([[0, 0, 10, 10], [3, 0, 13, 10], [6, 0, 16, 10], [50, 50, 60, 70], [9.0, 0, 19, 10]])
     chain = {"features": np.random.default_rng(9).normal(size=(5, 3)), "boxes": row, "selected": np.arange(5) == 0,
              "threshold": 0.4}
+    apart = np.array([[0, 0, 1, 1], [1.8, 1.8, 2.8, 2.8], [9, 9, 10, 10], [0, 2, 1, 3], [4.0, 0, 5, 1]])
+    half = np.array([[0, 0, 10, 10], [0, 0, 10, 5], [50, 50, 60, 70], [30, 30, 40, 40], [8.0, 8, 18, 18]])
     return [
         Case(_inputs(271, 17, 5, (0, 3, 8), moved=9.0)),
         Case(chain, "each of four boxes in a row overlaps the next"),
         Case(_inputs(272, 13, 4, (1, 2, 7), 9.0, threshold=0.3)),
         Case(_inputs(22, 7, 6, ()), "nothing selected"),
         Case(_inputs(23, 8, 3, range(8)), "everything selected"),
+        Case({**chain, "boxes": apart}, "boxes of one pixel, all apart"),
+        Case({**chain, "boxes": half, "threshold": 0.5}, "an overlap of just the threshold"),
         Case(_inputs(24, 10, 2, (4,), moved=2.0), "one region selected"),
     ]
 
 
-def _share(first, second, plus=0.0, over="union"):
+def _share(first, second, plus=0.0, over="union", least=0.0):
     (a, b, c, d), (e, f, g, h) = first, second
-    wide, high = max(0.0, min(c, g) - max(a, e) + plus), max(0.0, min(d, h) - max(b, f) + plus)
+    wide, high = max(least, min(c, g) - max(a, e) + plus), max(least, min(d, h) - max(b, f) + plus)
     areas = [(x2 - x1 + plus) * (y2 - y1 + plus) for x1, y1, x2, y2 in (first, second)]
     whole = {"union": sum(areas) - wide * high, "sum": sum(areas), "smaller": min(areas), "larger": max(areas),
              "own": areas[0], "other": areas[1]}
@@ -137,12 +141,16 @@ def hide_overlapping(features, boxes, selected, threshold):
         ("hidden at any overlap at all, whatever the threshold?", _slip(lambda o, selected, t: _right(o, selected, 0))),
         ("hidden where the overlap is below the threshold?",
          _slip(lambda o, selected, t: selected | ((o < t) & selected).any(axis=1))),
+        ("hidden at an overlap of just the threshold too? It has to be more.",
+         _slip(lambda o, selected, t: ((o >= t) & selected).any(axis=1))),
         ("the intersection over the sum of the areas, which counts it twice?", _slip(_right, over="sum")),
         ("the intersection over the smaller area?", _slip(_right, over="smaller")),
         ("the intersection over the larger area?", _slip(_right, over="larger")),
         ("the intersection over the region's own area?", _slip(_right, over="own")),
         ("the intersection over the area of the selected region?", _slip(_right, over="other")),
         ("a pixel added to widths and heights?", _slip(_right, plus=1.0)),
+        ("a width or height below 0 left as it is? Two of them multiply to something positive.",
+         _slip(_right, least=-np.inf)),
         ("hidden regions filled with the mean? They become 0.", _mean_instead),
         ("features scaled down by the overlap? A region is hidden or stays as it is.", _removed_share),
         ("the wrong ones hidden: what is to be guessed stays, the rest is 0?", _kept),

@@ -26,6 +26,7 @@ def _cases():
         Case(_inputs(3, 4, 2, 6, zeros=True), "some classes have a probability of exactly 0",
              "Where the detector's probability is 0, 0 times log 0 has to count as 0."),
         Case({**agreeing, "logits": np.log(agreeing["classes"]) + 2.5}, "the prediction agrees with the detector"),
+        Case({**none, "selected": np.arange(6).reshape(2, 3) == 4}, "a single region is asked for"),
         Case({**none, "selected": np.zeros_like(none["selected"])}, "nothing is asked for", nothing),
         Case({**_inputs(7, 1, 3, 4), "logits": 90 * _inputs(7, 1, 3, 4)["logits"]}, "a very sure prediction",
              "Is the softmax taken before its log? Then a small probability becomes 0."),
