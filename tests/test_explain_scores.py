@@ -184,7 +184,7 @@ def test_report(name):
     torch.manual_seed(0)
     model, untrained = (VSE(VSEConfig()) if name == "VSE" else ViLT(ViLTConfig(width=32, layers=1, hidden=32)) for _ in "12")
     data = load("test", 8)
-    found = scores.table({name: (model, untrained, None)}, data, size=4)[name]
+    found = scores.report(model, untrained, data, size=4)
     assert json.loads(json.dumps(found)) == found
     methods = Look(model, data[:1].see(slice(None)), data[:1].tokens()).methods
     for kind, of_kind in found.items():

@@ -128,3 +128,11 @@ def test_maps_are_scored_model_by_model(tmp_path, monkeypatch, capsys):
     results.save(tmp_path / "results" / "explained.json", found)
     results.main()
     assert made == ["vse", "vilbert", "vse"]
+
+
+def test_one_number_of_all_models(monkeypatch):
+    rows = {"vse-vqa": {"test": {"all": tables.spread([70.0, 74.0])}}, "albef-vqa": {"test": {"all": tables.spread([98.0])}},
+            "albef": {"test": {"all": tables.spread([1.0])}}, "vilt-vqa": {"test": {}}}
+    monkeypatch.setattr(tables, "collect", lambda: rows)
+    assert tables.across("-vqa", "test", "all") == {"vse": 72.0, "albef": 98.0}
+    assert tables.across("-why", "test", "all") == {} == tables.across("-vqa", "test", "all", "more")

@@ -47,6 +47,16 @@ class Exercise:
     without: tuple[str, ...] = ()  # `__name__` of torch's or numpy's functions that would do the work
 
 
+def number_in_words(must, sides=("small", "large"), within=None):
+    """A `tell` for a result that is one number. must: what it must be, in words; sides: what is said of one below and of
+    one above it; within: (least, most, words), what to say of one that no input can give."""
+    def tell(came, expected):
+        if within and not within[0] - 1e-6 <= came <= within[1] + 1e-6:
+            return f"{within[2]}; yours is {came:.4g}."
+        return f"{must}; yours is {came:.4g}, too {sides[int(came > expected)]}."
+    return tell
+
+
 def lengths_in_words(came):
     """The range of the rows' Euclidean lengths in `came` (`n d`) if they are not all 1, else None."""
     lengths = np.linalg.norm(came, axis=1)

@@ -4,7 +4,7 @@ from itertools import combinations
 
 import numpy as np
 
-from ._exercise import Case, Exercise
+from ._exercise import Case, Exercise, number_in_words
 from ._formulas import both_ways, one_way, unit
 
 
@@ -50,10 +50,7 @@ def _over(pairs, **options):
     return lambda views, log_scale: _sum(views, log_scale, pairs(len(views)), **options)
 
 
-def _tell(came, expected):
-    side = "large" if came > expected else "small"
-    return ("the loss must be the sum, over all pairs of two different views, of the mean of both directions; "
-            f"yours is {came:.4g}, too {side}.")
+_tell = number_in_words("the loss must be the sum, over all pairs of two different views, of the mean of both directions")
 
 
 EXERCISE = Exercise(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._exercise import Case, Exercise
+from ._exercise import Case, Exercise, number_in_words
 
 
 def _case(seed, questions, choices, about=""):
@@ -38,12 +38,9 @@ def _of_two(combine):
         _right(answer_scores, answer), _right(rationale_scores, rationale))
 
 
-def _tell(came, expected):
-    if came < 0 or came > 100 + 1e-6:
-        return f"the result is a percentage of the questions and lies between 0 and 100; yours is {came:.4g}."
-    side = "high" if came > expected else "low"
-    return ("the result must be the percentage of the questions whose answer is right and whose rationale is right as well; "
-            f"yours is {came:.4g}, too {side}.")
+_tell = number_in_words(
+    "the result must be the percentage of the questions whose answer is right and whose rationale is right as well",
+    ("low", "high"), (0, 100, "the result is a percentage of the questions and lies between 0 and 100"))
 
 
 EXERCISE = Exercise(

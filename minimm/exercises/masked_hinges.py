@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._exercise import Case, Exercise
+from ._exercise import Case, Exercise, number_in_words
 
 
 def _pairs(seed, b, d, index, margin, agreement=0.6):
@@ -77,12 +77,9 @@ def _no_hinge(image_features, text_features, index, margin):
     return ((2 * margin + 2 * scores - right[:, None] - right[None, :]) * count).sum()
 
 
-def _tell(came, expected):
-    side = "large" if came > expected else "small"
-    return (
-        "the loss must be the sum of the hinges of all wrong sentences and of all wrong pictures, where what belongs "
-        f"to the same picture is not wrong; yours is {came:.4g}, too {side}."
-    )
+_tell = number_in_words(
+    "the loss must be the sum of the hinges of all wrong sentences and of all wrong pictures, where what belongs to the "
+    "same picture is not wrong")
 
 
 EXERCISE = Exercise(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._exercise import Case, Exercise
+from ._exercise import Case, Exercise, number_in_words
 from ._formulas import log_softmax, softmax
 
 
@@ -81,12 +81,9 @@ def _hard(logits, classes):
     return -np.take_along_axis(log_softmax(logits, axis=-1), classes.argmax(-1)[..., None], axis=-1)[..., 0]
 
 
-def _tell(came, expected):
-    side = "large" if came > expected else "small"
-    return (
-        "the loss must be the divergence of the prediction from the detector's word, summed over the classes and "
-        f"averaged over the selected regions; yours is {came:.4g}, too {side}."
-    )
+_tell = number_in_words(
+    "the loss must be the divergence of the prediction from the detector's word, summed over the classes and averaged "
+    "over the selected regions")
 
 
 EXERCISE = Exercise(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._exercise import Case, Exercise
+from ._exercise import Case, Exercise, number_in_words
 
 
 def _case(seed, per_image, about="", shift=0.0):
@@ -58,11 +58,9 @@ def _median(ranks):
     return np.floor(np.median(ranks)) + 1
 
 
-def _tell(came, expected):
-    if came < 1:
-        return f"ranks count from 1, and so does their median; yours is {came:.4g}."
-    side = "high" if came > expected else "low"
-    return f"the result must be the median of the images' ranks, rounded down; yours is {came:.4g}, too {side}."
+_tell = number_in_words(
+    "the result must be the median of the images' ranks, rounded down", ("low", "high"),
+    (1, np.inf, "ranks count from 1, and so does their median"))
 
 
 EXERCISE = Exercise(

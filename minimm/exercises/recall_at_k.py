@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._exercise import Case, Exercise
+from ._exercise import Case, Exercise, number_in_words
 
 
 def _similarity(seed, i, t):
@@ -48,14 +48,9 @@ def _percent(hits):
     return 100 * np.mean(hits)
 
 
-def _tell(came, expected):
-    if came < 0 or came > 100 + 1e-6:
-        return f"the result is a percentage of the images and lies between 0 and 100; yours is {came:.4g}."
-    side = "high" if came > expected else "low"
-    return (
-        "the result must be the percentage of images whose own caption is among the k captions most similar to them; "
-        f"yours is {came:.4g}, too {side}."
-    )
+_tell = number_in_words(
+    "the result must be the percentage of images whose own caption is among the k captions most similar to them",
+    ("low", "high"), (0, 100, "the result is a percentage of the images and lies between 0 and 100"))
 
 
 EXERCISE = Exercise(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._exercise import Case, Exercise
+from ._exercise import Case, Exercise, number_in_words
 
 
 def _similarity(seed, i, t):
@@ -69,14 +69,9 @@ def _no_hinge(similarity, margin):
     return sum(margin - row[n] + max(row[row < row[n]]) for n, row in enumerate(similarity) if (row < row[n]).any())
 
 
-def _tell(came, expected):
-    if came < 0:
-        return f"a sum of hinges is never negative; yours is {came:.4g}."
-    side = "large" if came > expected else "small"
-    return (
-        "the loss must be the sum over the pictures of one hinge each, with the most similar of those sentences that "
-        f"are less similar than the own one; yours is {came:.4g}, too {side}."
-    )
+_tell = number_in_words(
+    "the loss must be the sum over the pictures of one hinge each, with the most similar of those sentences that are less "
+    "similar than the own one", within=(0, np.inf, "a sum of hinges is never negative"))
 
 
 EXERCISE = Exercise(

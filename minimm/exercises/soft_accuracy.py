@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._exercise import Case, Exercise
+from ._exercise import Case, Exercise, number_in_words
 
 
 def _case(seed, questions, people, about=""):
@@ -50,12 +50,9 @@ def _left_out(answers, predicted, score):
     return np.mean((n * score(n - 1) + (people - n) * score(n)) / people)
 
 
-def _tell(came, expected):
-    if came < 0 or came > 100 + 1e-6:
-        return f"the result is in percent and lies between 0 and 100; yours is {came:.4g}."
-    side = "high" if came > expected else "low"
-    return (f"the result must be the mean over questions, and over who is left out, of min(n / 3, 1), in percent; yours is "
-            f"{came:.4g}, too {side}.")
+_tell = number_in_words(
+    "the result must be the mean over questions, and over who is left out, of min(n / 3, 1), in percent", ("low", "high"),
+    (0, 100, "the result is in percent and lies between 0 and 100"))
 
 
 EXERCISE = Exercise(

@@ -273,8 +273,3 @@ def report(model, untrained, data, see=None, targets=(None, "word"), size=50):
                          "insertion": share_of_way(areas[:, 1], *areas[:, 2:].unbind(1))}
                 for method, (pixels, others, areas) in own.items()}
     return result
-
-
-def table(models, data, **options):
-    """`report` of several models: name -> its report. models: name -> (model, the same untrained, see or None)."""
-    return {name: report(model, untrained, data, see, **options) for name, (model, untrained, see) in models.items()}

@@ -26,6 +26,7 @@ from ..scenes import TASKS, load
 from . import tables, weights
 from .real import nlvr
 from .recipes import RECIPES, Recipe, checkpoint_of, regions, settings, train
+from .tables import result_path
 
 ARCHITECTURES = ("vse", "clip", "vilbert", "vilt", "albef")
 SEEDS = (0, 1, 2)
@@ -49,10 +50,6 @@ def runs():
     studied = [*TOWERS, *(name for name in RECIPES if "clip-of" in name or "noise" in name or "albef-captions" in name)]
     return [*((name, 0) for name in (*several, *once, *blind, *shipped, *failing, *studied)),
             *((name, seed) for seed in SEEDS[1:] for name in several)]
-
-
-def result_path(name, seed):
-    return _paths.data_dir() / "results" / f"{name}-seed{seed}.json"
 
 
 def is_there(name, seed):
@@ -138,8 +135,9 @@ def first_stage(data):
 
 
 def explained():
-    """Score the maps of the five, see `explain.scores.report`: name -> report, with its recipe, kept in explained.json. One model
-    after another; what is there by the row of the recipes as it is now stays. Yields the name of each that is made."""
+    """Score the maps of the five, see `explain.scores.report`: name -> report, with its recipe, kept in explained.json.
+    One model after another; what is there by the row of the recipes as it is now stays. Yields the name of each that is
+    made."""
     path = _paths.data_dir() / "results" / "explained.json"
     done, part = json.loads(path.read_text()) if path.exists() else {}, load("test")[:EXPLAINED]
     for name in ARCHITECTURES:

@@ -5,6 +5,7 @@ import statistics
 
 from .. import _paths
 from .._paths import write_whole
+from .tuning import HEADS
 
 #: Column -> where its number stands in the result of a run: (what is added to the architecture's name, path of keys).
 COLUMNS = {
@@ -33,11 +34,29 @@ COLUMNS = {
 }
 
 
+def result_path(name, seed=0):
+    """Where the result of a run is kept. name: a row of RECIPES."""
+    return _paths.data_dir() / "results" / f"{name}-seed{seed}.json"
+
+
+def recorded(name, seed=0):
+    """The result of a run, as it was recorded: a mapping, see `results.measure`. Raises FileNotFoundError if there is none."""
+    return json.loads(result_path(name, seed).read_text(encoding="utf-8"))
+
+
 def leaf(result, path):
     """The number at a path of keys, or None."""
     for key in path:
         result = result.get(key) if isinstance(result, dict) else None
     return result
+
+
+def across(ending, *path):
+    """{architecture: a number of its results}, the mean over the seeds, for all that have it. ending: of the name of the
+    row, such as "-vqa"; path: of keys, as `leaf` takes it, such as "test", "all"."""
+    rows = collect()
+    found = {architecture: leaf(rows.get(architecture + ending, {}), path) for architecture in HEADS}
+    return {architecture: number["mean"] for architecture, number in found.items() if number}
 
 
 def spread(numbers):
