@@ -24,6 +24,18 @@ _HIDDEN = "return (hit & ~special.bool()).to({})"
 
 #: {exercise: {what stands there after the change: why the function is as right as before}}
 EQUIVALENT = {
+    "rollout": {
+        "step = layer.mean(dim=0) + torch.eye(len(result))": "0 and 1 are always exact",
+        "result = torch.eye(weights.shape[-2], dtype=weights.dtype)": "who looks and who is looked at are the same tokens",
+        "result = step / step.sum(dim=-1) @ result": "rows of attention sum to 1, with the identity to 2: one number for all",
+        "result = step / step.sum(dim=1, keepdim=True) @ result": "the last axis of a matrix is its axis 1",
+        "result = step / step.sum(dim=-1, keepdim=False) @ result": "rows sum to 2: one number for all",
+    },
+    "grad_cam_of_word": {"return word.clamp(min=0).mean(dim=(1, 0))": "a mean has no order"},
+    "binding": {
+        f"return 100 * (at_own > at_other).to({what}).mean(dim=0)": "all inputs have one dtype"
+        for what in ("weights", "own.dtype", "other.dtype")
+    },
     "box_iou": {
         "area, true_area = ((x[:, 2:] - x[:, :2]).prod(dim=1) for x in (truth, boxes))": "only their sum is used",
         "area, true_area = ((x[:, :2] - x[:, 2:]).prod(dim=1) for x in (boxes, truth))": "both sides change their sign",
