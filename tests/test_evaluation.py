@@ -91,6 +91,17 @@ def test_probe_reads_what_is_there_and_nothing_else():
         probes.probe((mixed[:5], data.scenes[:6]), parts[1], "icon")
 
 
+def test_linear_scores_tell_classes_apart_in_any_unit():
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(120) % 3
+    features = torch.eye(3)[labels] @ torch.randn(3, 5, generator=generator) + 0.01 * torch.randn(120, 5, generator=generator)
+    targets = torch.nn.functional.one_hot(labels[:60])
+    scores = probes.linear_scores(features[:60], targets, features[60:])
+    assert scores.shape == (60, 3) and (scores.argmax(1) == labels[60:]).all()
+    moved = 1000 * features + 7  # standardised, it is the same
+    torch.testing.assert_close(probes.linear_scores(moved[:60], targets, moved[60:]), scores, rtol=0.05, atol=0.05)
+
+
 def test_found_by_hand():
     scores = torch.tensor([[0.9, 0.8, 0.1], [0.1, 0.2, 0.3]])
     assert probes.found(scores, torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])) == pytest.approx(200 / 3)

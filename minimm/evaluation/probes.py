@@ -68,6 +68,15 @@ def logistic_regression(features, targets, penalty=1e-6, iterations=200):
     return weight.detach(), bias.detach()
 
 
+def linear_scores(features, targets, others):
+    """Scores `n v` of other features `n d` by logistic regressions that are fitted to features `b d` and targets `b v` of 0
+    and 1. Both are standardised by mean and spread of the features that are fitted to."""
+    mean, spread = features.mean(0), features.std(0) + 1e-6
+    x, other = (((part - mean) / spread).double().cpu() for part in (features, others))
+    weight, bias = logistic_regression(x, targets.double())
+    return other @ weight + bias
+
+
 def probe(train, test, attribute):
     """Fit a probe on one part and score it on another: Probe.
 
@@ -76,9 +85,6 @@ def probe(train, test, attribute):
     for name, (features, scenes) in (("train", train), ("test", test)):
         expect(len(features) == len(scenes) > 0, name, f"{len(features)} features, {len(scenes)} scenes",
                "one feature for each scene, at least one")
-    mean, spread = train[0].mean(0), train[0].std(0) + 1e-6
-    x, x_test = (((features - mean) / spread).double().cpu() for features, _ in (train, test))
     y, y_test = (presence(scenes, attribute).double() for _, scenes in (train, test))
-    weight, bias = logistic_regression(x, y)
     without_looking = y.mean(0).expand_as(y_test)
-    return Probe(found(x_test @ weight + bias, y_test), found(without_looking, y_test))
+    return Probe(found(linear_scores(train[0], y, test[0]), y_test), found(without_looking, y_test))
