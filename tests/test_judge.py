@@ -119,3 +119,58 @@ def test_a_stop_that_arrives_in_a_destructor_is_no_news(monkeypatch):
 
 def test_aborting_stays_inside():
     assert "end the program" in judge("unit_length", lambda x: os.abort()).message
+
+
+@pytest.mark.parametrize("result", [
+    lambda x: torch.zeros(1).expand(10**6, 10**6), lambda x: x.new_zeros(()).expand(2, 10**7),
+])
+def test_a_result_far_too_large_is_told_by_its_shape_and_not_copied(result):
+    verdict = judge("unit_length", result)
+    assert verdict.status == "wrong" and "must have the shape" in verdict.message
+
+
+def test_an_import_is_waited_for(tmp_path, monkeypatch):
+    """Broken off, it could not be repeated: torch imports much of itself when it is first needed."""
+    monkeypatch.setattr(_judge, "TIME_LIMIT", 0.3)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "takes_long.py").write_text("import time\nfor _ in range(8):\n    time.sleep(0.1)\nunit = lambda x: x / x.norm(dim=1)[:, None]")
+
+    def student(features):
+        import takes_long
+
+        return takes_long.unit(features)
+
+    assert judge("unit_length", student).status == "right"
+    assert "takes_long" in sys.modules
+
+    def never_ends(features):
+        import takes_long
+
+        while takes_long:
+            pass
+
+    assert "did not end" in judge("unit_length", never_ends).message
+
+
+def test_an_import_that_never_ends_is_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(_judge, "TIME_LIMIT", 0.1)
+    monkeypatch.setattr(_judge, "IMPORT_LIMIT", 0.3)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "never_ends.py").write_text("while True:\n    pass")
+
+    def student(features):
+        import never_ends
+
+    assert "did not end" in judge("unit_length", student).message
+
+
+def test_what_may_stand_in_the_graph_can_be_asked_for(exercise):
+    exercise(expected=lambda x: 2 * x * x, kept=lambda saved, x: f"saved {len(saved)}" if saved else None)
+
+    def gradient(x):
+        x = x.clone().requires_grad_()
+        return torch.autograd.grad((x**2).sum(), x)[0] * x.detach()
+
+    assert judge("made", lambda x: 2 * x * x).status == "right"
+    verdict = judge("made", gradient)
+    assert verdict.status == "wrong" and "saved 1" in verdict.message

@@ -45,6 +45,8 @@ class Exercise:
     gradient_to: tuple[str, ...] = ()  # the result is a loss: the inputs that its gradient must reach
     plain_number: bool = False  # a Python number will do as well as a 0-d tensor
     without: tuple[str, ...] = ()  # `__name__` of torch's or numpy's functions that would do the work
+    # What may stand in a graph: (the tensors that autograd saved during the call, **inputs) -> what is wrong, or None.
+    kept: Callable[..., str | None] | None = None
 
 
 def number_in_words(must, sides=("small", "large"), within=None):

@@ -15,7 +15,7 @@ import threading
 import time
 import traceback
 import types
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from unittest import mock
 
 import numpy as np
@@ -24,7 +24,9 @@ import torch
 from ._registry import find
 
 TIME_LIMIT = 4.0  # seconds for all cases together; a check with its clean-up stays under 5
+IMPORT_LIMIT = 120.0 # seconds more while modules are imported: torch itself imports hundreds at the first checkpoint
 PRINTED_LIMIT = 300  # characters of the function's own output that are shown
+LARGEST = 10**6  # numbers in a result that is still read; that of an exercise has a few hundred
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-6}  # relative to max(1, |expected|); a tiny epsilon does no harm
 MISSING = object()
 LIBRARIES = ("minimm", "torch", "torchvision", "numpy", "transformers", "open_clip", "builtins")
@@ -48,6 +50,8 @@ class _Call:
     problem: BaseException | None = None
     timed_out: bool = False
     stopped: bool = True
+    importing: float = 0.0  # seconds that it had beyond its time, for imports
+    kept: list = field(default_factory=list)  # what autograd saved meanwhile
     borrowed: str = ""  # the first function that ran in it and must not: one of minimm's, or of `without`
 
 
@@ -97,7 +101,8 @@ def _judge_cases(exercise, student):
         given = {n: leaves.get(n, t).clone() if isinstance(t, torch.Tensor) else t for n, t in tensors.items()}
         where = f"case {count} ({_describe(tensors, dtype)}{'; ' + case.about if case.about else ''})"
 
-        call = _call(student, list(given.values()), deadline - time.monotonic(), exercise.without)
+        call = _call(student, list(given.values()), deadline - time.monotonic(), exercise.without, exercise.kept is not None)
+        deadline += call.importing
         if call.borrowed:
             return Verdict("wrong", f"your function uses {call.borrowed}. Write that part yourself.")
         broken = _broken(student, call, where)
@@ -112,6 +117,8 @@ def _judge_cases(exercise, student):
         if exercise.plain_number and isinstance(value, np.ndarray):
             value = value[()]  # a 0-d array is as good as its number
         fault = _changed(given, tensors) or _fault(exercise, case, value, expected, dtype, arrays, leaves)
+        if not fault and exercise.kept:
+            fault = exercise.kept(call.kept, **arrays)
         came = _array(value)
         if came is not None:
             values.append(came)
@@ -176,7 +183,7 @@ def _fault(exercise, case, value, expected, dtype, arrays, leaves):
         if came is None or isinstance(value, bool):
             return f"the result must be a float or a 0-d tensor; yours is {_kind(value)}."
     else:
-        if came is None:
+        if came is None and not _enormous(value):
             return f"the result must be an ordinary (dense, real) tensor where the inputs are (cpu); yours is {_oddity(value)}."
         if value.shape != expected.shape:
             shape = f"{_shape(expected.shape)}{f' ({exercise.shape})' if exercise.shape else ''}"
@@ -265,9 +272,16 @@ def _slip(exercise, results):
     return best
 
 
-def _call(student, arguments, seconds, without=()):
-    """Call the function in a thread of its own, for at most `seconds`."""
+def _call(student, arguments, seconds, without=(), watched=False):
+    """Call the function in a thread of its own, for at most `seconds`; watched: note what autograd saves."""
     call = _Call()
+    seconds = max(seconds, 0.01)
+
+    def keep(tensor):
+        call.kept.append(tensor.detach())
+        return tensor
+
+    saving = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor) if watched else contextlib.nullcontext()
 
     # Every call is seen while it happens, however the function got hold of what it calls. This is against a shortcut,
     # not against a will: code copied from minimm or taken from `show_solution`, threads of the function's own, and
@@ -285,20 +299,36 @@ def _call(student, arguments, seconds, without=()):
 
     def work():
         try:
-            sys.setprofile(note)  # for this thread alone, and gone with it
-            call.value = student(*arguments)
+            with saving:
+                sys.setprofile(note)  # for this thread alone, and gone with it
+                call.value = student(*arguments)
         except BaseException as problem:  # SystemExit and KeyboardInterrupt too: nothing may leave the thread
             call.problem = problem
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
+    started = time.monotonic()
     try:
-        thread.join(max(seconds, 0.01))
+        thread.join(seconds)
+        # Modules whose import is broken off stay broken until the kernel is started again: that may take its time.
+        while thread.is_alive() and _importing(thread) and time.monotonic() - started < seconds + IMPORT_LIMIT:
+            thread.join(seconds)
+            call.importing = time.monotonic() - started
+        if call.importing:
+            thread.join(seconds)
     finally:  # also when the reader presses the stop button
         if thread.is_alive():
             call.timed_out = True
             call.stopped = _stop(thread)
     return call
+
+
+def _importing(thread):
+    """Whether an import is under way in the thread."""
+    frame = sys._current_frames().get(thread.ident)
+    while frame is not None and frame.f_code.co_filename != "<frozen importlib._bootstrap>":
+        frame = frame.f_back
+    return frame is not None
 
 
 def _stop(thread):
@@ -413,9 +443,18 @@ def _array(value):
             return np.asarray(np.inf)
     try:
         plain = value.layout == torch.strided and value.device.type == "cpu" and not value.is_complex()
+        if _enormous(value):  # an expanded tensor is small until it is copied
+            return None
         return value.detach().double().resolve_neg().numpy() if plain else None
     except Exception:  # quantized and nested tensors, and what only says that it is a tensor
         return None
+
+
+def _enormous(value):
+    try:
+        return value.layout == torch.strided and value.numel() > LARGEST
+    except Exception:
+        return False
 
 
 def _oddity(value):
