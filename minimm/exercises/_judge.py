@@ -24,7 +24,7 @@ import torch
 from ._registry import find
 
 TIME_LIMIT = 4.0  # seconds for all cases together; a check with its clean-up stays under 5
-IMPORT_LIMIT = 120.0 # seconds more while modules are imported: torch itself imports hundreds at the first checkpoint
+IMPORT_LIMIT = 120.0  # seconds more while modules are imported: torch itself imports hundreds at the first checkpoint
 PRINTED_LIMIT = 300  # characters of the function's own output that are shown
 LARGEST = 10**6  # numbers in a result that is still read; that of an exercise has a few hundred
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-6}  # relative to max(1, |expected|); a tiny epsilon does no harm

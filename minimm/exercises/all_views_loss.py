@@ -8,10 +8,10 @@ from ._exercise import Case, Exercise, number_in_words
 from ._formulas import both_ways, one_way, unit
 
 
-def _views(seed, v, b, d, log_scale):
+def _views(seed, v, b, d, log_scale, shared=0.7):
     """v views of b things that agree a little, each in lengths of its own."""
     rng = np.random.default_rng(seed)
-    views = 0.7 * rng.normal(size=(b, d)) + rng.normal(size=(v, b, d))
+    views = shared * rng.normal(size=(b, d)) + rng.normal(size=(v, b, d))
     return {"views": views * rng.uniform(0.5, 4, size=(v, b, 1)), "log_scale": np.array(log_scale)}
 
 
@@ -21,7 +21,7 @@ def _cases():
         Case(_views(1, 3, 6, 4, np.log(1 / 0.07)), "CLIP's first temperature, 0.07"),
         Case(_views(2, 5, 3, 8, -0.4), "a scale below 1"),
         Case(_views(3, 2, 4, 9, 0.9), "two views: CLIP's loss"),
-        Case(_views(4, 4, 6, 5, np.log(100)), "a scale of 100",
+        Case(_views(4, 4, 6, 5, np.log(100), shared=1.5), "a scale of 100",  # logits up to 97: exp(89) is no float32
              "Has exp left the range of float32? cross_entropy and log_softmax subtract the largest logit first."),
     ]
 
@@ -100,6 +100,13 @@ def all_views_loss(views, log_scale):
         ("log_scale left out?", _over(_all, scale=lambda log_scale: 1.0)),
         ("summed over the batch instead of averaged?",
          lambda views, log_scale: views.shape[1] * _sum(views, log_scale, _all(len(views)))),
+        ("divided by the number of views? The sum over the pairs is asked for.",
+         lambda views, log_scale: _sum(views, log_scale, _all(len(views))) / len(views)),
+        ("halved once too often? Each pair is there once.",
+         lambda views, log_scale: _sum(views, log_scale, _all(len(views))) / 2),
+        ("only the pairs with the last view? Every view meets every other one.", _over(lambda v: [(i, v - 1) for i in range(v - 1)])),
+        ("the views in a ring? Every view meets every other one.", _over(lambda v: [(i, (i + 1) % v) for i in range(v)])),
+        ("the cosines divided by the scale?", _over(_all, scale=lambda log_scale: np.exp(-log_scale))),
         ("wrong sign?", lambda views, log_scale: -_sum(views, log_scale, _all(len(views)))),
     ),
     tell=_tell,

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ._exercise import Case, Exercise
-from ._formulas import columns_gradient, gradient_in_words, rows_gradient
+from ._formulas import columns_gradient, gradient_in_words, rows_gradient, unit
 
 
 def _batch(seed, b, d, e, size):
@@ -49,6 +49,16 @@ def _expected(inputs, weight, text_features, size):
     return np.einsum("b d, b e, b e -> d e", inputs, 1 - features**2, at_features)
 
 
+def _of_normalised(text):
+    """Features of length 1 before they meet the sentences, which `text` makes ready."""
+    def formula(inputs, weight, text_features, size):
+        features, texts = np.tanh(inputs @ weight), text(text_features)
+        images, lengths = unit(features), np.sqrt((features**2).sum(axis=1, keepdims=True))
+        pull = _both(images @ texts.T) @ texts
+        return _through_tower(inputs, weight, (pull - images * (images * pull).sum(axis=1, keepdims=True)) / lengths)
+    return formula
+
+
 def _parts(inputs, text_features, size):
     return [(inputs[a:a + size], text_features[a:a + size]) for a in range(0, len(inputs), size)]
 
@@ -70,6 +80,17 @@ def _some_rows(rows):
     return formula
 
 
+def _kept(saved, inputs, weight, text_features, size):
+    """A matrix product with the weight saves its inputs for the way back: how many rows are these?"""
+    for rows in (tensor.numpy() for tensor in saved if tensor.ndim == 2 and tensor.shape[1] == inputs.shape[1]):
+        if len(rows) > size and (rows[0] == inputs).all(axis=1).any():
+            return (
+                f"the gradient is right, but {len(rows)} rows went through the tower with a graph at once, and size is {size}: "
+                "the whole batch may go through it only without one."
+            )
+    return None
+
+
 EXERCISE = Exercise(
     name="cached_gradient",
     lesson="03",
@@ -80,8 +101,7 @@ EXERCISE = Exercise(
 The picture tower is `torch.tanh(inputs @ weight)`, with `inputs` of shape `b d` and `weight` of shape `d e`. Its features
 (`b e`, not normalised, no scale) and `text_features` (`b e`) give the logits, and the loss is the mean of the row and
 the column cross-entropy of the **whole** batch. Return the gradient of that loss with respect to `weight` (`d e`). `size` is
-how many rows may go through the tower *with a graph* at a time; the last part may be smaller, and `size` larger than b.
-(A check of numbers cannot see whether you kept to that.)""",
+how many rows may go through the tower *with a graph* at a time; the last part may be smaller, and `size` larger than b.""",
     hints=(
         "Three steps: all features without a graph; the loss's gradient at the features, which is what is cached; then each"
         " part through the tower again, this time with a graph.",
@@ -128,7 +148,16 @@ def cached_gradient(inputs, weight, text_features, size):
         ("the slope of tanh left out?", lambda inputs, weight, text_features, size: inputs.T @ (
             _both(np.tanh(inputs @ weight) @ text_features.T) @ text_features)),
         ("wrong sign?", lambda inputs, weight, text_features, size: -_whole(inputs, weight, text_features)),
+        ("divided by the size of the batch? That is in the mean of the cross-entropy already.",
+         lambda inputs, weight, text_features, size: _whole(inputs, weight, text_features) / len(inputs)),
+        ("summed over the batch instead of averaged?",
+         lambda inputs, weight, text_features, size: _whole(inputs, weight, text_features) * len(inputs)),
+        ("features normalised to length 1? Here they go into the logits as they are.", _of_normalised(lambda texts: texts)),
+        ("features and sentences normalised to length 1? Here they go into the logits as they are.", _of_normalised(unit)),
+        ("only the sentences normalised to length 1? Here they go into the logits as they are.",
+         lambda inputs, weight, text_features, size: _whole(inputs, weight, unit(text_features))),
     ),
     tell=gradient_in_words,
     shape="d e",
+    kept=_kept,
 )

@@ -42,16 +42,37 @@ def _expected(image_features, text_features, log_scale):
 
 
 def _like(slope=lambda logits: (rows_gradient(logits) + columns_gradient(logits)) / 2, scale=np.exp, texts=unit,
-          project=True, divide=True):
+          project=True, divide=True, of_logits=np.exp):
     """The gradient with one part of it replaced."""
     def formula(image_features, text_features, log_scale):
         images = unit(image_features)
-        logits = np.exp(log_scale) * images @ unit(text_features).T
+        logits = of_logits(log_scale) * images @ unit(text_features).T
         pull = scale(log_scale) * slope(logits) @ texts(text_features)
         if project:
             pull = pull - images * (images * pull).sum(axis=1, keepdims=True)
         return pull / np.sqrt((image_features**2).sum(axis=1, keepdims=True)) if divide else pull
     return formula
+
+
+def _part(pull):
+    """What is wrong in the last step alone: a function of the features as they came and the gradient at length 1."""
+    def formula(image_features, text_features, log_scale):
+        return pull(image_features, _like(project=False, divide=False)(image_features, text_features, log_scale))
+    return formula
+
+
+def _along(x, pull):
+    return x * (x * pull).sum(axis=1, keepdims=True)
+
+
+def _lengths(x):
+    return np.sqrt((x**2).sum(axis=1, keepdims=True))
+
+
+def _bare(image_features, text_features, log_scale):
+    """Nothing is normalised, neither in the logits nor behind them."""
+    logits = np.exp(log_scale) * image_features @ text_features.T
+    return np.exp(log_scale) * (rows_gradient(logits) + columns_gradient(logits)) / 2 @ text_features
 
 
 EXERCISE = Exercise(
@@ -106,6 +127,23 @@ def feature_gradient(image_features, text_features, log_scale):
          _like(lambda logits: (rows_gradient(logits) + columns_gradient(logits)).T / 2)),
         ("summed over the batch instead of averaged?",
          _like(lambda logits: len(logits) * (rows_gradient(logits) + columns_gradient(logits)) / 2)),
+        ("the part along the feature taken from the feature as it came? It has to have length 1 there.",
+         _part(lambda x, pull: (pull - _along(x, pull)) / _lengths(x))),
+        ("the part along the feature added instead of taken out?",
+         _part(lambda x, pull: (pull + _along(unit(x), pull)) / _lengths(x))),
+        ("divided by the squared lengths? Once is enough.",
+         _part(lambda x, pull: (pull - _along(unit(x), pull)) / _lengths(x) ** 2)),
+        ("divided by one length, that of the whole matrix? Each row has its own.",
+         _part(lambda x, pull: (pull - _along(unit(x), pull)) / np.sqrt((x**2).sum()))),
+        ("multiplied by the lengths instead of divided?",
+         _part(lambda x, pull: (pull - _along(unit(x), pull)) * _lengths(x))),
+        ("the gradient with respect to the texts?",
+         lambda image_features, text_features, log_scale: _like()(text_features, image_features, log_scale)),
+        ("nothing normalised, not even in the logits? They are the scale times the cosines.", _bare),
+        ("log_scale used as it is, without exp?", _like(scale=lambda log_scale: log_scale, of_logits=lambda log_scale: log_scale)),
+        ("the scale multiplied in twice?", _like(scale=lambda log_scale: np.exp(2 * log_scale))),
+        ("1 taken off the diagonal once for both softmaxes? Each of the two has a 1 of its own.",
+         _like(lambda logits: (rows_gradient(logits) + columns_gradient(logits)) / 2 + np.eye(len(logits)) / (2 * len(logits)))),
         ("the right pairs' own pull (the 1 on the diagonal) forgotten?",
          _like(lambda logits: (rows_gradient(logits) + columns_gradient(logits)) / 2 + np.eye(len(logits)) / len(logits))),
     ),

@@ -71,6 +71,18 @@ def _one_against_wrong(logits, image_of_text):
     return np.mean(terms)
 
 
+def _last_caption(logits, image_of_text):
+    return _first_caption(logits[:, ::-1], image_of_text[::-1])
+
+
+def _softmax_of_the_table(logits, image_of_text):
+    return -(softmax(_own(logits, image_of_text)) * log_softmax(logits)).sum(axis=1).mean()
+
+
+def _yes_or_no(logits, image_of_text):
+    return np.mean(np.log1p(np.exp(-np.abs(logits))) + np.maximum(logits, 0) - _own(logits, image_of_text) * logits)
+
+
 _tell = number_in_words(
     "the loss must be the mean of two directions: for pictures with their captions as equally likely answers, and for "
     "captions with one picture each")
@@ -120,6 +132,22 @@ def many_captions_loss(logits, image_of_text):
         ("the log of the summed probabilities instead of the mean of the logs? That asks for any one of the captions.",
          _with(_likelihood_of_any)),
         ("only the first caption of each picture?", _with(_first_caption)),
+        ("only the last caption of each picture?", _with(_last_caption)),
+        ("a softmax of the table of 0 and 1 as the targets? Wrong captions would get a share.", _with(_softmax_of_the_table)),
+        ("the targets' own entropy taken off? That is the divergence; here it stays in.", _with(
+            lambda logits, image_of_text: _pictures(logits, image_of_text) - np.log(_own(logits, image_of_text).sum(axis=1)).mean())),
+        ("summed over the pictures and over the captions instead of averaged?", lambda logits, image_of_text: (
+            len(logits) * _pictures(logits, image_of_text) + logits.shape[1] * _captions(logits, image_of_text)) / 2),
+        ("pictures and captions in one mean? Each direction has a mean of its own.", lambda logits, image_of_text: (
+            len(logits) * _pictures(logits, image_of_text) + logits.shape[1] * _captions(logits, image_of_text))
+            / sum(logits.shape)),
+        ("parentheses: only the captions' part halved?",
+         lambda logits, image_of_text: _pictures(logits, image_of_text) + _captions(logits, image_of_text) / 2),
+        ("parentheses: only the pictures' part halved?",
+         lambda logits, image_of_text: _pictures(logits, image_of_text) / 2 + _captions(logits, image_of_text)),
+        ("softmax over the wrong axis, text to image?", lambda logits, image_of_text: (
+            _pictures(logits, image_of_text) - (_own(logits, image_of_text) * log_softmax(logits)).sum(axis=0).mean()) / 2),
+        ("every entry a yes or no of its own (a binary cross-entropy)? Here the candidates of a row compete.", _yes_or_no),
         ("a picture's other captions taken out of the candidates? Here they are right answers, not absent ones.",
          _with(_one_against_wrong)),
         ("softmax over the wrong axis, picture to text?", _with(

@@ -3,13 +3,13 @@
 import numpy as np
 
 from ._exercise import Case, Exercise
-from ._formulas import softmax
+from ._formulas import log_softmax, softmax
 
 
-def _cosines(seed, b, k, log_scale, right=0.3):
+def _cosines(seed, b, k, log_scale, right=0.3, level=0.0):
     """Cosines of b queries with k candidates; the first ones are a little higher."""
     rng = np.random.default_rng(seed)
-    cosines = np.tanh(0.5 * rng.normal(size=(b, k)) + right * (np.arange(k) == 0))
+    cosines = np.tanh(0.5 * rng.normal(size=(b, k)) + right * (np.arange(k) == 0) + level)
     return {"cosines": cosines, "log_scale": np.array(log_scale)}
 
 
@@ -21,7 +21,7 @@ def _cases():
         Case(_cosines(2, 3, 9, -0.5), "a scale below 1"),
         Case(_cosines(3, 1, 5, 0.8), "a single query"),
         Case({**first, "cosines": first["cosines"] - 0.2}, "case 1 with all cosines 0.2 lower"),
-        Case(_cosines(4, 5, 4, np.log(100)), "a scale of 100",
+        Case(_cosines(4, 5, 4, np.log(100), level=1.0), "a scale of 100",  # logits up to 95: exp(89) is no float32
              "Has exp left the range of float32? softmax subtracts the largest logit first."),
     ]
 
@@ -99,6 +99,16 @@ def temperature_gradient(cosines, log_scale):
         ("the plain mean of the row in place of the mean by its probabilities?",
          lambda cosines, log_scale: np.exp(log_scale) * (cosines.mean(axis=1) - cosines[:, 0]).mean()),
         ("column n taken for the right one of row n? Here it is column 0.", _own_column),
+        ("only the right candidate's own term, (p - 1) times its logit? The logits of the others depend on t as well.",
+         lambda cosines, log_scale: np.exp(log_scale) * (
+             (softmax(np.exp(log_scale) * cosines)[:, 0] - 1) * cosines[:, 0]).mean()),
+        ("only the wrong candidates' terms? The right one's logit depends on t as well.",
+         lambda cosines, log_scale: np.exp(log_scale) * (
+             (softmax(np.exp(log_scale) * cosines) * cosines)[:, 1:].sum(axis=1)).mean()),
+        ("the loss itself instead of its gradient?",
+         lambda cosines, log_scale: -log_softmax(np.exp(log_scale) * cosines)[:, 0].mean()),
+        ("cosines divided by the scale instead of multiplied?", lambda cosines, log_scale: -np.exp(-log_scale) * (
+            (softmax(np.exp(-log_scale) * cosines) * cosines).sum(axis=1) - cosines[:, 0]).mean()),
         ("softmax over the columns instead of the rows?", lambda cosines, log_scale: np.exp(log_scale) * (
             (softmax(np.exp(log_scale) * cosines, 0) * cosines).sum(axis=1) - cosines[:, 0]).mean()),
     ),

@@ -4,6 +4,7 @@ from itertools import combinations
 
 import torch
 import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
 
 
 def unit(x, dim=-1):
@@ -20,6 +21,11 @@ def one_way(logits):
 
 def both_ways(logits):
     return (one_way(logits) + one_way(logits.T)) / 2
+
+
+def one_way_by_exp(logits):
+    """Right, but in float32 the exp of a logit above 88 is infinite."""
+    return -(logits.exp().diagonal() / logits.exp().sum(1)).log().mean()
 
 
 def clip_loss(image, text, log_scale):
@@ -48,6 +54,18 @@ def first_is_right(cosines, log_scale):
     return F.cross_entropy(log_scale.exp() * cosines, torch.zeros(len(cosines), dtype=torch.int64))
 
 
+def last_step(direction, power):
+    """From the gradient at length 1 to that at the features as they came."""
+    return lambda i, t, s: direction(i, pull_on_features(i, t, s)) / i.norm(dim=1, keepdim=True) ** power
+
+
+def one_eye(image, text, log_scale):
+    logits = clip_logits(image, text, log_scale)
+    slope = (logits.softmax(1) + logits.softmax(0) - torch.eye(len(logits)).to(logits)) / (2 * len(logits))
+    pull = log_scale.exp() * slope @ unit(text)
+    return (pull - unit(image) * (unit(image) * pull).sum(1, keepdim=True)) / image.norm(dim=1, keepdim=True)
+
+
 def slope_along(log_scale, loss):
     log_scale = log_scale.clone().requires_grad_()
     return torch.autograd.grad(loss(log_scale), log_scale)[0]
@@ -56,6 +74,12 @@ def slope_along(log_scale, loss):
 def temperature_gradient_by_loop(cosines, log_scale):
     logits = (log_scale.exp() * cosines).double()
     return float(sum((row.softmax(0) * (row - row[0])).sum() for row in logits) / len(logits))
+
+
+def slope_by_exp(cosines, log_scale):
+    logits = log_scale.exp() * cosines
+    p = logits.exp() / logits.exp().sum(1, keepdim=True)
+    return ((p * logits).sum(1) - logits[:, 0]).mean()
 
 
 def own_captions(logits, image_of_text):
@@ -96,12 +120,45 @@ def whole_gradient(inputs, weight, text, size, loss=both_ways):
     return torch.autograd.grad(loss(tower(inputs, weight) @ text.T), weight)[0]
 
 
+def in_parts(inputs, weight, text, size):
+    """Part by part, each with a graph of its own that `checkpoint` throws away."""
+    weight = weight.clone().requires_grad_()
+    features = [checkpoint(tower, part, weight, use_reentrant=False) for part in inputs.split(size)]
+    return torch.autograd.grad(both_ways(torch.cat(features) @ text.T), weight)[0]
+
+
+def cached_by_backward(inputs, weight, text, size):
+    weight = weight.clone().requires_grad_()
+    with torch.no_grad():
+        features = tower(inputs, weight)
+    cache = feature_slope(features, text)
+    for k in range(0, len(inputs), size):
+        tower(inputs[k:k + size], weight).backward(cache[k:k + size])
+    return weight.grad
+
+
+def feature_slope(features, text):
+    features = features.detach().requires_grad_()
+    return torch.autograd.grad(both_ways(features @ text.T), features)[0]
+
+
 def cached_by_hand(inputs, weight, text, size):
     features = tower(inputs, weight)
     logits = features @ text.T
     upstream = (logits.softmax(0) + logits.softmax(1) - 2 * torch.eye(len(logits)).to(logits)) @ text / (2 * len(logits))
     parts = zip(inputs.split(size), (upstream * (1 - features**2)).split(size))
     return sum(part.T @ through for part, through in parts)
+
+
+def by_tower(inputs, weight, text, encode):
+    weight = weight.clone().requires_grad_()
+    return torch.autograd.grad(both_ways(encode(inputs, weight) @ text.T), weight)[0]
+
+
+def whole_by_backward(inputs, weight, text, size):
+    weight = weight.clone().requires_grad_()
+    both_ways(F.linear(inputs, weight.T).tanh() @ text.T).backward()
+    return weight.grad
 
 
 def cached_parts(inputs, weight, text, size):
@@ -146,7 +203,7 @@ RIGHT = {
     "feature_gradient": [feature_gradient_by_autograd, feature_gradient_row_by_row],
     "temperature_gradient": [lambda c, s: slope_along(s, lambda s: first_is_right(c, s)), temperature_gradient_by_loop],
     "many_captions_loss": [many_captions, many_captions_by_loop],
-    "cached_gradient": [whole_gradient, cached_by_hand, lambda *inputs: sum(cached_parts(*inputs))],
+    "cached_gradient": [cached_by_hand, cached_by_backward, in_parts],
     "all_views_loss": [all_views, all_views_at_once],
 }
 
@@ -161,8 +218,19 @@ WRONG = {
         "scale forgotten": (lambda i, t, s: feature_gradient_by_autograd(i, t, s) / s.exp(), "scale forgotten"),
         "descent": (lambda i, t, s: -feature_gradient_by_autograd(i, t, s), "sign"),
         "sum over the batch": (lambda i, t, s: len(i) * feature_gradient_by_autograd(i, t, s), "summed over the batch"),
-        "of the texts": (lambda i, t, s: feature_gradient_by_autograd(t, i, s), "largest difference"),
+        "of the texts": (lambda i, t, s: feature_gradient_by_autograd(t, i, s), "respect to the texts"),
         "half": (lambda i, t, s: feature_gradient_by_autograd(i, t, s) / 2, "too short"),
+        "projected on what came": (last_step(lambda x, g: g - x * (x * g).sum(1, keepdim=True), 1), "as it came"),
+        "added": (last_step(lambda x, g: g + unit(x) * (unit(x) * g).sum(1, keepdim=True), 1), "added instead of taken out"),
+        "divided twice": (last_step(lambda x, g: g - unit(x) * (unit(x) * g).sum(1, keepdim=True), 2), "squared lengths"),
+        "multiplied": (last_step(lambda x, g: g - unit(x) * (unit(x) * g).sum(1, keepdim=True), -1), "multiplied by the lengths"),
+        "one length": (lambda i, t, s: feature_gradient_by_autograd(unit(i), t, s) / i.norm(), "one length"),
+        "nothing normalised": (
+            lambda i, t, s: feature_gradient_by_autograd(i, t, s, lambda i, t, s: both_ways(s.exp() * i @ t.T)), "not even in"),
+        "no exp": (lambda i, t, s: feature_gradient_by_autograd(i, t, s, lambda i, t, s: both_ways(
+            s * unit(i) @ unit(t).T)), "without exp"),
+        "scale twice": (lambda i, t, s: feature_gradient_by_autograd(i, t, s) * s.exp(), "twice"),
+        "one eye": (one_eye, "Each of the two"),
     },
     "temperature_gradient": {
         "to the scale": (lambda c, s: slope_along(s, lambda s: first_is_right(c, s)) / s.exp(), r"factor e\^t"),
@@ -175,6 +243,13 @@ WRONG = {
         "bare cosines": (lambda c, s: s.exp() * (c.softmax(1) * (c - c[:, :1])).sum(1).mean(), "bare cosines"),
         "plain mean": (lambda c, s: s.exp() * (c - c[:, :1]).mean(), "plain mean"),
         "columns": (lambda c, s: s.exp() * (((s.exp() * c).softmax(0) * c).sum(1) - c[:, 0]).mean(), "over the columns"),
+        "right candidate alone": (
+            lambda c, s: (((s.exp() * c).softmax(1) - 1) * s.exp() * c)[:, 0].mean(), "only the right candidate"),
+        "wrong candidates alone": (
+            lambda c, s: ((s.exp() * c).softmax(1) * s.exp() * c)[:, 1:].sum(1).mean(), "only the wrong candidates"),
+        "loss": (lambda c, s: first_is_right(c, s), "the loss itself"),
+        "divided": (lambda c, s: slope_along(s, lambda s: first_is_right(c, -s)), "divided by the scale"),
+        "exp overflows": (slope_by_exp, "scale of 100.*range of float32"),
         "finite difference, coarse": (lambda c, s: (first_is_right(c, s + 0.1) - first_is_right(c, s)) / 0.1, "slope"),
     },
     "many_captions_loss": {
@@ -188,6 +263,18 @@ WRONG = {
         "wrong axis": (with_captions(lambda l, i: -(own_captions(l, i) / own_captions(l, i).sum(1, keepdim=True)
                                                     * l.log_softmax(0)).sum(1).mean()), "wrong axis"),
         "mean of the table": (with_captions(lambda l, i: captions_of_pictures(l, i) / l.shape[1]), "whole table"),
+        "last caption": (with_captions(lambda l, i: F.cross_entropy(
+            l, l.shape[1] - 1 - own_captions(l, i).flip(1).argmax(1))), "last caption"),
+        "softmax of the table": (with_captions(lambda l, i: F.cross_entropy(l, own_captions(l, i).softmax(1))), "of 0 and 1"),
+        "divergence": (with_captions(lambda l, i: captions_of_pictures(l, i) - own_captions(l, i).sum(1).log().mean()), "entropy"),
+        "summed": (lambda l, i: (len(l) * captions_of_pictures(l, i) + len(i) * pictures_of_captions(l, i)) / 2, "summed over"),
+        "one mean": (lambda l, i: (len(l) * captions_of_pictures(l, i) + len(i) * pictures_of_captions(l, i)) / sum(l.shape),
+                     "in one mean"),
+        "a + b / 2": (lambda l, i: captions_of_pictures(l, i) + pictures_of_captions(l, i) / 2, "only the captions"),
+        "a / 2 + b": (lambda l, i: captions_of_pictures(l, i) / 2 + pictures_of_captions(l, i), "only the pictures"),
+        "wrong axis of the captions": (lambda l, i: (captions_of_pictures(l, i) - (
+            own_captions(l, i) * l.log_softmax(1)).sum(0).mean()) / 2, "wrong axis, text"),
+        "yes or no": (lambda l, i: F.binary_cross_entropy_with_logits(l, own_captions(l, i)), "yes or no"),
         "sign": (lambda l, i: -many_captions(l, i), "sign"),
         "detached": (lambda l, i: many_captions(l.detach(), i), "detached"),
         "square part": (lambda l, i: both_ways(l[:, : len(l)]), "two directions"),
@@ -203,7 +290,14 @@ WRONG = {
         "columns": (lambda *x: whole_gradient(*x, loss=lambda logits: one_way(logits.T)), "columns"),
         "sum": (lambda *x: 2 * whole_gradient(*x), "added"),
         "sign": (lambda *x: -whole_gradient(*x), "sign"),
-        "cosines": (lambda *x: whole_gradient(x[0], x[1], unit(x[2]), x[3]), "slope of the loss"),
+        "sentences normalised": (lambda *x: whole_gradient(x[0], x[1], unit(x[2]), x[3]), "only the sentences normalised"),
+        "features normalised": (lambda x, w, t, n: by_tower(x, w, t, lambda x, w: unit(tower(x, w))), "^.*slip: features normal"),
+        "cosines": (lambda x, w, t, n: by_tower(x, w, unit(t), lambda x, w: unit(tower(x, w))), "features and sentences"),
+        "mean twice": (lambda *x: whole_gradient(*x) / len(x[0]), "divided by the size"),
+        "sum over the batch": (lambda *x: whole_gradient(*x) * len(x[0]), "summed over the batch"),
+        "all at once": (whole_gradient, "8 rows went through the tower with a graph at once, and size is 3"),
+        "all at once, by backward": (whole_by_backward, "rows went through the tower"),
+        "two parts at once": (lambda x, w, t, n: cached_by_backward(x, w, t, 2 * n), "6 rows went through"),
     },
     "all_views_loss": {
         "core view": (lambda v, s: pairs_of_views(v, [(0, j) for j in range(1, len(v))], s), "core view"),
@@ -219,6 +313,13 @@ WRONG = {
         "no exp": (lambda v, s: pairs_of_views(
             v, each_once(v), s, lambda a, b, s: both_ways(s * unit(a) @ unit(b).T)), "without exp"),
         "sum over the batch": (lambda v, s: v.shape[1] * all_views(v, s), "over the batch"),
+        "by the views": (lambda v, s: all_views(v, s) / len(v), "number of views"),
+        "halved": (lambda v, s: all_views(v, s) / 2, "halved"),
+        "last view": (lambda v, s: pairs_of_views(v, [(j, -1) for j in range(len(v) - 1)], s), "last view"),
+        "ring": (lambda v, s: pairs_of_views(v, [(j - 1, j) for j in range(len(v))], s), "ring"),
+        "divided": (lambda v, s: all_views(v, -s), "divided by the scale"),
+        "exp overflows": (lambda v, s: pairs_of_views(v, each_once(v), s, lambda *x: (
+            one_way_by_exp(clip_logits(*x)) + one_way_by_exp(clip_logits(*x).T)) / 2), "scale of 100.*range of float32"),
         "scale detached": (lambda v, s: all_views(v, s.detach()), "log_scale"),
     },
 }
