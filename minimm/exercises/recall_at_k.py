@@ -1,4 +1,4 @@
-"""Lesson 05: recall at k for text retrieval."""
+"""Lesson 01: recall at k for text retrieval."""
 
 import numpy as np
 
@@ -55,7 +55,7 @@ _tell = number_in_words(
 
 EXERCISE = Exercise(
     name="recall_at_k",
-    lesson="05",
+    lesson="01",
     difficulty=2,
     minutes=10,
     prompt="""Write `recall_at_k(similarity, k)`: how often does an image find its own caption among the first k?

@@ -101,7 +101,41 @@ def iou_clipped_late(boxes, truth):
     return common / (sum((x[:, 2:] - x[:, :2]).prod(1) for x in (boxes, truth)) - common)
 
 
+def recall_by_topk(similarity, k):
+    hits = similarity.topk(k, dim=1).indices == torch.arange(len(similarity))[:, None]
+    return 100 * hits.any(dim=1).float().mean()
+
+
+def recall_by_loop(similarity, k):
+    found = [n in similarity[n].argsort(descending=True)[:k].tolist() for n in range(len(similarity))]
+    return 100 * sum(found) / len(found)
+
+
+def recall_by_numpy(similarity, k):
+    table = similarity.numpy()
+    return np.float32(100 * np.mean([(row > row[n]).sum() < k for n, row in enumerate(table)]))
+
+
+def recall_as_an_array(similarity, k):
+    return np.asarray(recall_by_loop(similarity, k))  # 0-d
+
+
+def top(similarity, k, dim=1, largest=True):
+    return similarity.topk(min(k, similarity.shape[dim]), dim=dim, largest=largest).indices
+
+
+def columns_topk(similarity, k):
+    hits = top(similarity, k, dim=0) == torch.arange(similarity.shape[1])
+    return 100 * hits[:, : len(similarity)].any(dim=0).double().mean()
+
+
+def columns_topk_of_all(similarity, k):
+    return 100 * (top(similarity, k, dim=0) == torch.arange(similarity.shape[1])).any(dim=0).double().mean()
+
+
 RIGHT = {
+    "recall_at_k": [recall_by_topk, recall_by_loop, recall_by_numpy, recall_as_an_array,
+                    lambda s, k: np.float64(recall_by_loop(s, k))],
     "median_rank": [rank_by_loop, rank_by_sorting],
     "soft_accuracy": [soft_by_masks, lambda answers, predicted: left_out(answers, predicted, third)],
     "answer_and_rationale": [both_by_loop, both_by_ranks],
@@ -109,6 +143,32 @@ RIGHT = {
 }
 
 WRONG = {
+    "recall_at_k": {
+        "columns": (columns_topk, "direction"),
+        "all columns": (columns_topk_of_all, "direction"),
+        "fraction": (lambda s, k: recall_by_loop(s, k) / 100, "fraction"),
+        "count": (lambda s, k: recall_by_loop(s, k) * len(s) / 100, "count"),
+        "least similar": (lambda s, k: recall_by_loop(-s, k), "least similar"),
+        "k + 1": (lambda s, k: recall_by_loop(s, k + 1), r"k \+ 1"),
+        "k - 1": (lambda s, k: recall_by_loop(s, k - 1), "k - 1"),
+        "k ignored": (lambda s, k: recall_by_loop(s, 1), "k ignored"),
+        "square part": (lambda s, k: recall_by_loop(s[:, : len(s)], k), "beyond"),
+        "divided by captions": (lambda s, k: recall_by_loop(s, k) * len(s) / s.shape[1], "number of captions"),
+        "precision": (lambda s, k: recall_by_loop(s, k) / k, "precision"),
+        "misses": (lambda s, k: 100 - recall_by_loop(s, k), "misses"),
+        "argsort's diagonal": (
+            lambda s, k: 100 * (s.argsort(dim=1, descending=True).diagonal() < k).double().mean(), "not caption n's place",
+        ),
+        "int": (lambda s, k: int(recall_by_loop(s, k)), "cut to a whole number"),
+        "int of the fraction": (lambda s, k: 100 * int(recall_by_loop(s, k) / 100), "fraction cut"),
+        "rounded": (lambda s, k: round(recall_by_loop(s, k)), "rounded"),
+        "constant": (lambda s, k: 0.0, "a constant"),
+        "per image": (lambda s, k: 100.0 * (top(s, k) == torch.arange(len(s))[:, None]).any(1), "shape"),
+        "bool": (lambda s, k: recall_by_loop(s, k) > 50, "bool"),
+        "string": (lambda s, k: f"{recall_by_loop(s, k)} %", "str"),
+        "absolute value": (lambda s, k: recall_by_loop(s.abs(), k), "percentage of images"),
+        "threshold at 0": (lambda s, k: 100 * (s.diagonal() > 0).double().mean(), "percentage of images"),
+    },
     "median_rank": {
         "from 0": (lambda s, o: rank_by_loop(s, o) - 1, "counted from 0"),
         "mean": (lambda s, o: ranks_by_loop(s, o).mean(), "mean of the ranks"),
