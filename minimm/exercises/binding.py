@@ -95,6 +95,19 @@ def binding(weights, own, other):
          lambda weights, own, other: 100 * (_on(weights, own) / (_on(weights, own) + _on(weights, other))).mean(0)),
         ("the highest place instead of the average of all?",
          lambda weights, own, other: 100 * ((weights * (own > 0)[:, None]).max(-1) > (weights * (other > 0)[:, None]).max(-1)).mean(0)),
+        ("a tie counted as higher?", lambda weights, own, other: 100 * (_on(weights, own) >= _on(weights, other)).mean(0)),
+        ("compared with all places that are not the own thing's? The other thing is asked for.",
+         lambda weights, own, other: 100 * (_on(weights, own) > _on(weights, 1 - own)).mean(0)),
+        ("divided by what is covered in all pairs together? Each pair has sizes of its own.",
+         lambda weights, own, other: 100 * (_on(weights, own, False) / own.sum() > _on(weights, other, False) / other.sum()).mean(0)),
+        ("each divided by the other thing's size?", lambda weights, own, other: 100 * (
+            _on(weights, own, False) / other.sum(1)[:, None] > _on(weights, other, False) / own.sum(1)[:, None]).mean(0)),
+        ("only the highest place of each head looked at?", lambda weights, own, other: 100 * np.mean(
+            [a[w.argmax(-1)] > b[w.argmax(-1)] for w, a, b in zip(weights, own, other)], axis=0)),
+        ("the mean over all heads for each of them?",
+         lambda weights, own, other: np.full(weights.shape[1], 100 * (_on(weights, own) > _on(weights, other)).mean())),
+        ("cut to whole numbers?", lambda weights, own, other: np.floor(
+            100 * (_on(weights, own) > _on(weights, other)).mean(0) + 1e-9)),
         ("places counted as wholly covered? They are covered in part.",
          lambda weights, own, other: 100 * (_on(weights, own > 0) > _on(weights, other > 0)).mean(0)),
     ),

@@ -137,4 +137,5 @@ def box_iou(boxes, truth):
     ),
     tell=_tell,
     shape="b",
+    without=("box_iou",),
 )

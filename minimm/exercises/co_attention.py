@@ -15,13 +15,14 @@ def _inputs(seed, l, r, c, real=None):
 
 
 def _cases():
+    masked = "A softmax of nothing but -infinity is NaN: the mask is for what is read, the keys, not for who reads."
     return [
-        Case(_inputs(1, 7, 4, 3, real=5)),
-        Case(_inputs(2, 5, 6, 8, real=3)),
+        Case(_inputs(1, 7, 4, 3, real=5), not_finite=masked),
+        Case(_inputs(2, 5, 6, 8, real=3), not_finite=masked),
         Case(_inputs(3, 6, 3, 4), "no padding"),
-        Case(_inputs(4, 5, 5, 7, real=4), "as many regions as tokens"),
-        Case(_inputs(5, 4, 1, 6, real=2), "a single region"),
-        Case(_inputs(6, 8, 3, 5, real=1), "a single real token"),
+        Case(_inputs(4, 5, 5, 7, real=4), "as many regions as tokens", masked),
+        Case(_inputs(5, 4, 1, 6, real=2), "a single region", masked),
+        Case(_inputs(6, 8, 3, 5, real=1), "a single real token", masked),
     ]
 
 
@@ -117,6 +118,42 @@ def _added_to_queries(text_q, region_q, **rest):
     return np.concatenate([text_q, region_q]) + _expected(text_q=text_q, region_q=region_q, **rest)
 
 
+def _transposed_scores(text_q, text_k, text_v, region_q, region_k, region_v, text_mask):
+    """One table of scores for both ways of reading."""
+    scores = _scores(text_q, region_k)
+    return np.concatenate([softmax(scores) @ region_v, softmax(np.where(text_mask, scores.T, -np.inf)) @ text_v])
+
+
+def _transposed_weights(text_q, text_k, text_v, region_q, region_k, region_v, text_mask):
+    weights = softmax(_scores(text_q, region_k))
+    return np.concatenate([weights @ region_v, weights.T @ text_v])
+
+
+def _mask_of_readers(text_q, text_k, text_v, region_q, region_k, region_v, text_mask):
+    """The mask on the queries in place of the keys: a row that is masked altogether reads everything alike."""
+    to_regions = softmax(np.where(text_mask[:, None], _scores(text_q, region_k), 0))
+    return np.concatenate([to_regions @ region_v, softmax(_scores(region_q, text_k)) @ text_v])
+
+
+def _mask_of_both(text_q, region_v, text_mask, **rest):
+    right = _expected(text_q=text_q, region_v=region_v, text_mask=text_mask, **rest)
+    pads = np.concatenate([~text_mask, np.zeros(len(region_v), bool)])
+    return np.where(pads[:, None], region_v.mean(axis=0), right)
+
+
+def _one_after_the_other(text_q, text_k, text_v, region_q, region_k, region_v, text_mask):
+    text = softmax(_scores(text_q, region_k)) @ region_v
+    return np.concatenate([text, softmax(_scores(region_q, text, text_mask)) @ text])
+
+
+def _keys_for_values(text_v, region_v, **rest):
+    return _expected(text_v=rest["text_k"], region_v=rest["region_k"], **rest)
+
+
+def _by_number_of_keys(queries, keys, values, mask):
+    return softmax(np.where(mask, queries @ keys.T / np.sqrt(len(keys)), -np.inf)) @ values
+
+
 def _tell(came, expected):
     row = int(np.abs(came - expected).max(axis=1).argmax())
     return (
@@ -173,6 +210,15 @@ def co_attention(text_q, text_k, text_v, region_q, region_k, region_v, text_mask
         ("scores not divided by the root of c?", _scaled(0.0)),
         ("scores divided by c instead of its root?", _scaled(-1.0)),
         ("scores multiplied by the root of c?", _scaled(0.5)),
+        ("scores divided by the root of the number of keys? The width c is meant.", _slip(_by_number_of_keys)),
+        ("the weights divided by the root of c, behind the softmax? The scores are.",
+         _slip(lambda q, k, v, mask: softmax(_scores(q * np.sqrt(q.shape[1]), k, mask)) @ v / np.sqrt(q.shape[1]))),
+        ("the words' scores, transposed, for the regions too? Each stream brings queries of its own.", _transposed_scores),
+        ("the words' weights, transposed, for the regions too? Each stream brings queries of its own.", _transposed_weights),
+        ("the mask on the words that read? It is for the words that are read.", _mask_of_readers),
+        ("padding kept from reading as well? It may read: nobody will ask it.", _mask_of_both),
+        ("the regions reading what the words have just read? Both read what was there before.", _one_after_the_other),
+        ("keys taken for values?", _keys_for_values),
         ("the regions first? The tokens come first.", _regions_first),
         ("what padding has read set to 0? Nobody asks for it; leave it.", _pads_to_zero),
         ("the plain mean of the values?", _slip(_uniform)),

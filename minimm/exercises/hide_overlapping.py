@@ -1,5 +1,7 @@
 """Lesson 06: with a masked region go those that show the same."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ._exercise import Case, Exercise
@@ -20,7 +22,7 @@ def _cases():
              "threshold": 0.4}
     apart = np.array([[0, 0, 1, 1], [1.8, 1.8, 2.8, 2.8], [9, 9, 10, 10], [0, 2, 1, 3], [4.0, 0, 5, 1]])
     half = np.array([[0, 0, 10, 10], [0, 0, 10, 5], [50, 50, 60, 70], [30, 30, 40, 40], [8.0, 8, 18, 18]])
-    return [
+    cases = [
         Case(_inputs(271, 17, 5, (0, 3, 8), moved=9.0)),
         Case(chain, "each of four boxes in a row overlaps the next"),
         Case(_inputs(272, 13, 4, (1, 2, 7), 9.0, threshold=0.3)),
@@ -30,6 +32,7 @@ def _cases():
         Case({**chain, "boxes": half, "threshold": 0.5}, "an overlap of just the threshold"),
         Case(_inputs(24, 10, 2, (4,), moved=2.0), "one region selected"),
     ]
+    return [replace(case, not_finite="What is hidden becomes 0.") for case in cases]
 
 
 def _share(first, second, plus=0.0, over="union", least=0.0):
@@ -65,6 +68,14 @@ def _slip(hidden, **how):
 
 def _right(overlaps, selected, threshold):
     return ((overlaps > threshold) & selected).any(axis=1)
+
+
+def _first_alone(overlaps, selected, threshold):
+    return selected | (overlaps[:, selected.argmax()] > threshold) & selected.any()
+
+
+def _sizes_for_corners(features, boxes, selected, threshold):
+    return _expected(features, np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1), selected, threshold)
 
 
 def _spreading(overlaps, selected, threshold):
@@ -139,10 +150,18 @@ def hide_overlapping(features, boxes, selected, threshold):
          _slip(lambda o, selected, t: selected | ((o > t) & ~np.eye(len(o), dtype=bool)).any(axis=1))),
         ("neighbours of neighbours hidden too? Only what overlaps a selected region goes.", _slip(_spreading)),
         ("hidden at any overlap at all, whatever the threshold?", _slip(lambda o, selected, t: _right(o, selected, 0))),
+        ("only what overlaps the first selected region? There can be several.", _slip(_first_alone)),
+        ("the overlaps with all selected regions added up? One of them has to exceed the threshold.",
+         _slip(lambda o, selected, t: selected | ((o * selected).sum(axis=1) > t))),
+        ("the last two numbers of a box taken for width and height? They are x2 and y2.", _sizes_for_corners),
         ("hidden where the overlap is below the threshold?",
          _slip(lambda o, selected, t: selected | ((o < t) & selected).any(axis=1))),
         ("hidden at an overlap of just the threshold too? It has to be more.",
          _slip(lambda o, selected, t: ((o >= t) & selected).any(axis=1))),
+        ("a threshold of 0.4, whatever was asked for?",
+         lambda features, boxes, selected, threshold: _expected(features, boxes, selected, 0.4)),
+        ("a threshold of 0.5, whatever was asked for?",
+         lambda features, boxes, selected, threshold: _expected(features, boxes, selected, 0.5)),
         ("the intersection over the sum of the areas, which counts it twice?", _slip(_right, over="sum")),
         ("the intersection over the smaller area?", _slip(_right, over="smaller")),
         ("the intersection over the larger area?", _slip(_right, over="larger")),

@@ -100,6 +100,21 @@ def rollout(weights):
         ("multiplied entry by entry instead of as matrices?", lambda weights: _product(_steps(weights), times=np.multiply)),
         ("the last layer alone?", lambda weights: _product(_steps(weights[-1:]))),
         ("the last layer left out?", lambda weights: _product(_steps(weights[:-1])) if len(weights) > 1 else np.eye(weights.shape[-1])),
+        ("the first layer left out?", lambda weights: _product(_steps(weights[1:])) if len(weights) > 1 else np.eye(weights.shape[-1])),
+        ("the identity not added in the first layer? It has a skip connection too.", lambda weights: _product(
+            [weights[0].mean(axis=0), *_steps(weights[1:])])),
+        ("the identity not added in the last layer? It has a skip connection too.", lambda weights: _product(
+            [*_steps(weights[:-1]), weights[-1].mean(axis=0)])),
+        ("the identity added once, at the end? Every layer has its skip connection.", lambda weights: (
+            _product(_steps(weights, identity=0)) + np.eye(weights.shape[-1])) / 2),
+        ("each head followed on its own, and the mean at the end? The heads of a layer are read together.",
+         lambda weights: np.mean([_product(_steps(weights[:, [h]])) for h in range(weights.shape[1])], axis=0)),
+        ("each head as a layer of its own? The heads of a layer stand side by side.",
+         lambda weights: _product(_steps(weights.reshape(-1, 1, *weights.shape[2:])))),
+        ("heads and layers exchanged? The layers come first.", lambda weights: _product(_steps(weights.swapaxes(0, 1)))),
+        ("the smallest of the heads instead of their mean?", lambda weights: _product(_steps(weights, heads=np.min))),
+        ("rows and columns of the layers exchanged? A row is a token that looks.",
+         lambda weights: _product(_steps(weights.swapaxes(-1, -2), normalise=None)) / 2 ** len(weights)),
         ("the mean of the layers instead of their product?", lambda weights: np.mean(list(_steps(weights)), axis=0)),
     ),
     tell=_tell,

@@ -24,6 +24,11 @@ def middle_and_size(boxes, sizes):
     return torch.cat([(low + high) / 2, high - low, right[..., 4:]], dim=-1)
 
 
+def corner_and_size(boxes, sizes):
+    right = location_by_loop(boxes, sizes)
+    return torch.cat([right[..., :2], right[..., 2:4] - right[..., :2], right[..., 4:]], dim=-1)
+
+
 def overlap_of(boxes, plus=0, over="union"):
     x0, y0, x1, y1 = boxes.unbind(-1)
     wide = torch.minimum(x1[:, None], x1) - torch.maximum(x0[:, None], x0) + plus
@@ -137,6 +142,15 @@ WRONG = {
         "root": (lambda b, s: location_by_loop(b, s, area=lambda w, h: (w * h).sqrt()), "root"),
         "order": (lambda b, s: location_by_loop(b, s)[..., [0, 2, 1, 3, 4]], "another order"),
         "no area": (lambda b, s: location_by_loop(b, s)[..., :4], "shape"),
+        "corner and size": (corner_and_size, "corner, width and height"),
+        "y first": (lambda b, s: location_by_loop(b, s)[..., [1, 0, 3, 2, 4]], "y in front of x"),
+        "area first": (lambda b, s: location_by_loop(b, s).roll(1, -1), "area first"),
+        "divided twice": (lambda b, s: torch.cat(
+            [(right := location_by_loop(b, s))[..., :4], right[..., 4:] / s.prod(-1)[:, None, None]], -1), "size twice"),
+        "from -1 to 1": (lambda b, s: torch.cat(
+            [2 * (right := location_by_loop(b, s))[..., :4] - 1, right[..., 4:]], -1), "from -1 to 1"),
+        "a pixel less": (lambda b, s: torch.cat(
+            [location_by_loop(b, s - 1)[..., :4], location_by_loop(b, s)[..., 4:]], -1), "a pixel less"),
         "percent": (lambda b, s: 100 * location_by_loop(b, s), "shares|0 to 1"),
         "half precision": (lambda b, s: location_by_loop(b.bfloat16(), s.bfloat16()).to(b), "precision|furthest"),
     },
@@ -155,7 +169,14 @@ WRONG = {
         "kept": (lambda f, b, s, t: f - hidden_by_loop(f, b, s, t), "wrong ones"),
         "mask": (lambda f, b, s, t: beside_selected(overlap_of(b), s, t), "shape"),
         "removed": (lambda f, b, s, t: f[~beside_selected(overlap_of(b), s, t)], "shape"),
-        "threshold of 0.4": (lambda f, b, s, t: hidden_by_loop(f, b, s, 0.4), "threshold"),
+        "threshold of 0.4": (lambda f, b, s, t: hidden_by_loop(f, b, s, 0.4), "of 0.4, whatever"),
+        "threshold of 0.5": (lambda f, b, s, t: hidden_by_loop(f, b, s, 0.5), "of 0.5, whatever"),
+        "first alone": (hiding(lambda o, s, t: s | (o[int(s.int().argmax())] > t) & s.any()), "first selected"),
+        "added up": (hiding(lambda o, s, t: s | ((o * s).sum(1) > t)), "added up"),
+        "width and height": (
+            lambda f, b, s, t: hidden_by_loop(f, torch.cat([b[:, :2], b[:, :2] + b[:, 2:]], 1), s, t), "width and height"),
+        "minus infinity": (
+            lambda f, b, s, t: f.masked_fill(beside_selected(overlap_of(b), s, t)[:, None], -torch.inf), "becomes 0"),
         "in place": (lambda f, b, s, t: f.mul_((~beside_selected(overlap_of(b), s, t))[:, None]), "unchanged|changed"),
     },
     "co_attention": {
@@ -181,6 +202,22 @@ WRONG = {
         "residual": (
             lambda tq, tk, tv, rq, rk, rv, m: torch.cat([tq, rq]) + both(tq, tk, tv, rq, rk, rv, m), "residual",
         ),
+        "by the number of keys": (lambda tq, tk, tv, rq, rk, rv, m: torch.cat(
+            [read(tq, rk, rv, scale=len(rk) ** -0.5), read(rq, tk, tv, m, len(tk) ** -0.5)]), "number of keys"),
+        "scaled behind the softmax": (lambda tq, tk, tv, rq, rk, rv, m: torch.cat(
+            [read(tq, rk, rv, scale=1), read(rq, tk, tv, m, 1)]) / tq.shape[1] ** 0.5, "behind the softmax"),
+        "scores transposed": (lambda tq, tk, tv, rq, rk, rv, m: torch.cat([read(tq, rk, rv), read(rk, tq, tv, m)]), "scores, trans"),
+        "weights transposed": (lambda tq, tk, tv, rq, rk, rv, m: torch.cat(
+            [(w := (tq @ rk.T * tq.shape[1] ** -0.5).softmax(-1)) @ rv, w.T @ tv]), "weights, trans"),
+        "mask of readers": (lambda tq, tk, tv, rq, rk, rv, m: torch.cat(
+            [(tq @ rk.T * tq.shape[1] ** -0.5).masked_fill(~m[:, None], -1e9).softmax(-1) @ rv, read(rq, tk, tv)]), "that read"),
+        "mask of both": (lambda tq, tk, tv, rq, rk, rv, m: torch.cat([(tq @ rk.T * tq.shape[1] ** -0.5).masked_fill(
+            ~m[:, None], -1e9).softmax(-1) @ rv, read(rq, tk, tv, m)]), "kept from reading"),
+        "infinite mask of both": (lambda tq, tk, tv, rq, rk, rv, m: torch.cat(
+            [read(tq, rk, rv, m[:, None]), read(rq, tk, tv, m)]), "NaN.*the keys"),
+        "one after the other": (lambda tq, tk, tv, rq, rk, rv, m: torch.cat(
+            [words := read(tq, rk, rv), read(rq, words, words, m)]), "have just read"),
+        "keys for values": (lambda tq, tk, tv, rq, rk, rv, m: both(tq, tk, tk, rq, rk, rk, m), "keys taken"),
         "text alone": (lambda tq, tk, tv, rq, rk, rv, m: read(tq, rk, rv), "shape"),
         "a pair": (lambda tq, tk, tv, rq, rk, rv, m: (read(tq, rk, rv), read(rq, tk, tv, m)), "a tuple"),
     },
@@ -195,6 +232,13 @@ WRONG = {
         "no softmax": (averaged(lambda a, p: (torch.xlogy(p, p) - p * a).sum(-1)), "no softmax"),
         "hard": (averaged(lambda a, p: F.cross_entropy(a.mT, p.argmax(-1), reduction="none")), "likeliest"),
         "sign": (lambda a, p, m: -loss_by_mask(a, p, m), "sign"),
+        "softmax of probabilities": (lambda a, p, m: loss_by_mask(a, p.softmax(-1), m), "probabilities already"),
+        "softmax twice": (lambda a, p, m: loss_by_mask(a.softmax(-1), p, m), "one behind the other"),
+        "mask on the logits": (
+            lambda a, p, m: divergences(a * m[..., None], p).sum() / m.sum().clamp(min=1), "multiplied by the mask"),
+        "all logits": (lambda a, p, m: (divergences(a, p) * m).sum() / a.numel(), "number of all logits"),
+        "small number": (averaged(
+            lambda a, p: (torch.xlogy(p, p) - p * (a.softmax(-1) + 1e-8).log()).sum(-1)), "small number|very sure"),
         "0 log 0": (
             lambda a, p, m: (p * (p.log() - a.log_softmax(-1)))[m].sum() / max(1, int(m.sum())), "0 times log 0",
         ),
