@@ -1,6 +1,10 @@
 """Lesson 09: noisy pairs and momentum distillation."""
 
-from .._question import Choice, Option
+import math
+
+from .._question import Choice, Number, Option, Slip
+
+_M = 0.995
 
 QUESTIONS = (
     Choice(
@@ -72,6 +76,27 @@ where another text of the batch may fit the picture too. (ALBEF takes $\alpha = 
 first epoch, for at the start the average knows nothing.)""",
                 right=True,
             ),
+        ),
+    ),
+    Number(
+        name="half_life",
+        lesson="09",
+        difficulty=1,
+        minutes=3,
+        prompt=rf"""A copy of a model is kept with $m = {_M}$, as in the paper. After how many steps is the share of
+the weights with which the run started down to one half?""",
+        answer=math.log(2) / -math.log(_M),
+        tolerance=2.0,
+        unit="steps",
+        right=r"""The start counts $m^t$, and $m^t = \frac12$ gives $t = \ln 2 / (-\ln m)$. In a run of a few hundred
+steps that is far too long: for a good part of it most of the teacher would be the random weights of the first moment.""",
+        wrong="The start is multiplied by $m$ in every step. For which $t$ is $m^t$ one half?",
+        slips=(
+            Slip(1 / (1 - _M), r"""That is the memory $1 / (1 - m)$, about the mean age of what is in the copy. By then
+the start counts $1/e$, less than a half."""),
+            Slip(0.5 / (1 - _M), r"""A share of $1 - m$ of the start goes only in the first step; later ones take that
+share of what is *left*. So it takes longer."""),
+            Slip(math.log(2) / (1 - _M) / math.log(10), "A decimal logarithm? Take the natural one above and below."),
         ),
     ),
 )
