@@ -17,6 +17,7 @@ from pathlib import Path
 
 import nbformat
 from bs4 import BeautifulSoup
+from latex2mathml.converter import convert
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
@@ -25,6 +26,10 @@ from nbconvert.filters import markdown2html
 ROOT = Path(__file__).resolve().parents[1]
 WIDGET = "application/vnd.jupyter.widget-view+json"
 WIDGETS = "application/vnd.jupyter.widget-state+json"
+FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$(?!\s)([^$]+?)(?<!\s)\$(?!\d)", flags=re.DOTALL)
+#: What the converter of formulas does not know, and what says the same.
+UNKNOWN = ((r"\\[bB]igg?[lrm]?(?=\s*\\[a-zA-Z])", ""), (r"\\arg(?![a-zA-Z])", r"\\operatorname{arg}"))
+STYLE = "math[display=block] { margin: 1em 0; overflow: auto hidden; } math { font-size: 108%; }"
 
 CONTENTS = """<!DOCTYPE html>
 <html lang="en">
@@ -104,10 +109,35 @@ def to_html(notebook, path):
     resources = {"metadata": {"name": title(notebook) or path.stem, "path": str(path.parent)}}
     page, _ = HTMLExporter(embed_images=True).from_notebook_node(notebook, resources)
     soup = BeautifulSoup(page, features="html.parser")
-    for script in soup.select("script[src*='require']"):  # only live widgets need it, and it is not there offline
-        script.decompose()
+    for script in soup.select("script"):
+        if not script.find_parent(class_="jp-OutputArea"):  # for live widgets and for formulas, from the network
+            script.decompose()
+    draw_formulas(soup)
+    style = soup.new_tag("style")
+    style.string = STYLE
+    soup.head.append(style)
     link_pages(soup)
     return str(soup)
+
+
+def draw_formulas(soup):
+    """Write LaTeX as MathML, which a browser draws without a script, and so without the network."""
+    for text in soup.find_all(string=FORMULA):
+        if text.find_parent(["code", "pre", "style", "textarea", "title"]):
+            continue
+        parts, end = [], 0
+        for found in FORMULA.finditer(text):
+            parts += [html.escape(text[end:found.start()]), mathml(*found.groups())]
+            end = found.end()
+        parts.append(html.escape(text[end:]))
+        text.replace_with(BeautifulSoup("".join(parts), features="html.parser"))
+
+
+def mathml(block, inline):
+    latex = block or inline
+    for pattern, same in UNKNOWN:
+        latex = re.sub(pattern, same, latex)
+    return convert(latex, display="block" if block else "inline")
 
 
 def link_pages(soup):
@@ -167,8 +197,10 @@ def contents_entry(notebook, name):
     paragraphs = [part.strip() for part in re.split(r"\n\s*\n|^#+ .*$", text, flags=re.MULTILINE) if part.strip()]
     about = BeautifulSoup(markdown2html(paragraphs[0]) if paragraphs else "", features="html.parser")
     link_pages(about)
-    href = name.with_suffix(".html").as_posix()
-    return f'<li><a href="{href}">{html.escape(title(notebook) or name.stem)}</a>{about}</li>'
+    draw_formulas(about)
+    href, number = name.with_suffix(".html").as_posix(), re.match(r"\d+", name.name)
+    item = f'<li value="{int(number[0])}">' if number else "<li>"  # the lesson's own number
+    return f'{item}<a href="{href}">{html.escape(title(notebook) or name.stem)}</a>{about}</li>'
 
 
 if __name__ == "__main__":
