@@ -184,7 +184,7 @@ def test_a_number_is_typed_and_checked():
 
 @pytest.mark.parametrize("text, number", [
     ("0.25", 0.25), (" 1e-3 ", 1e-3), ("1,000", 1000), ("1,234,567.5", 1234567.5), ("0,25", 0.25), ("\N{MINUS SIGN}3", -3),
-    ("50 %", 50), ("50%", 50), (7, 7), (0.5, 0.5),
+    ("50 %", 50), ("50%", 50), (7, 7), (0.5, 0.5), ("0,693", 0.693), ("-0,125", -0.125),
 ])
 def test_numbers_as_people_type_them(text, number):
     assert to_number(text, "%") == number

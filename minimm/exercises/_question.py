@@ -120,7 +120,7 @@ class Number(Question):
 def to_number(answer, unit=""):
     """A number as people type it: 0.25, 1e-3, 1,000, 0,25, 50 %; ValueError for everything else."""
     text = str(answer).strip().removesuffix(unit).strip().replace("\N{MINUS SIGN}", "-")
-    if re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", text):  # thousands
+    if re.fullmatch(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?", text):  # thousands; none begin with 0
         text = text.replace(",", "")
     elif text.count(",") == 1 and "." not in text:  # a decimal comma
         text = text.replace(",", ".")
