@@ -84,6 +84,17 @@ EQUIVALENT = {
         "candidates = (of_picture | of_text).sum()": "a 0-d tensor is as good as its number",
         "of_picture = nothing.scatter(1, similarity.topk(k).indices, True)": "topk looks along the last axis",
     },
+    "enqueue": {
+        "columns = pointer + torch.arange(len(keys)) - queue.shape[1]": "a negative index counts from the end",
+    },
+    "negative_weights": {"same = text_index[:, None] == image_index": "broadcast to the same"},
+    "queue_loss": {
+        "return torch.nn.functional.cross_entropy(logits, torch.arange(len(keys)))": "a key for every feature",
+    },
+    "rerank_top_k": {
+        "best = first.topk(k).indices": "topk looks along the last axis",
+        "nothing = torch.full_like(second, -100)": "two tables of one size",
+    },
     "whole_words": {
         "numbers = (continues - 1).cumsum(dim=1)": "only whether numbers are equal counts",
         **dict.fromkeys(map(_HIDDEN.format, ("chosen", "continues.dtype", "special.dtype")), "one dtype for all"),
