@@ -326,8 +326,9 @@ def test_course_pages(tmp_path, build_course, capfd):
     widget = "import ipywidgets as w\nw.interact(lambda t: print('t is', t), t=w.FloatSlider(0.25, description='speed'));"
     link = "See [the next](b.ipynb#end) and [another's](https://example.org/c.ipynb)."
     write_notebook(folder / "a.ipynb", markdown(f"# The *first*\n\n{link}\n\nMore."), code(widget))
+    hint = "<details><summary>Hint</summary>\n\nLook *down*.\n\n</details>\n\nOn."
     formulas = "Half, $\\frac{1}{b}$ & `$x$`:\n\n$$\\bigl\\lVert x \\bigr\\rVert < \\arg\\max_c \\mathcal{L}$$"
-    write_notebook(folder / "b.ipynb", markdown("# Second"), code("print(6 * 7)"), markdown(formulas))
+    write_notebook(folder / "b.ipynb", markdown("# Second"), code("print(6 * 7)"), markdown(formulas), markdown(hint))
     write_notebook(folder / "solutions" / "a.ipynb", markdown("# Solutions"))
     before = (folder / "a.ipynb").read_bytes()
     build_course.main(folder, pages)
@@ -345,6 +346,7 @@ def test_course_pages(tmp_path, build_course, capfd):
     assert "42" in second
     assert second.count("<math") == 2 and "<mfrac>" in second and 'display="block"' in second
     assert "&amp; <code>$x$</code>" in second and not re.search(r"\\[a-z]*(frac|lVert|arg|mathcal)", second)
+    assert re.search(r"<details><summary>Hint</summary>\s*<p>Look <em>down</em>.</p>\s*</details>\s*<p>On.", second)
     assert not re.search(r'(src|href)="https?:', second), "a page that needs the network"
     assert (folder / "a.ipynb").read_bytes() == before
 

@@ -28,7 +28,7 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 WIDGETS = "application/vnd.jupyter.widget-state+json"
 FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$(?!\s)([^$]+?)(?<!\s)\$(?!\d)", flags=re.DOTALL)
 #: What the converter of formulas does not know, and what says the same.
-UNKNOWN = ((r"\\[bB]igg?[lrm]?(?=\s*\\[a-zA-Z])", ""), (r"\\arg(?![a-zA-Z])", r"\\operatorname{arg}"))
+UNKNOWN = ((r"\\[bB]igg?[lrm]?(?=\s*(\\[a-zA-Z]|\|))", ""), (r"\\arg(?![a-zA-Z])", r"\\operatorname{arg}"))
 STYLE = "math[display=block] { margin: 1em 0; overflow: auto hidden; } math { font-size: 108%; }"
 
 CONTENTS = """<!DOCTYPE html>
@@ -107,7 +107,8 @@ def to_html(notebook, path):
     """One page that works without a kernel."""
     stand_still(notebook)
     resources = {"metadata": {"name": title(notebook) or path.stem, "path": str(path.parent)}}
-    page, _ = HTMLExporter(embed_images=True).from_notebook_node(notebook, resources)
+    # Without embed_images, which would close every <details> before what it hides: pictures come from cells here.
+    page, _ = HTMLExporter().from_notebook_node(notebook, resources)
     soup = BeautifulSoup(page, features="html.parser")
     for script in soup.select("script"):
         if not script.find_parent(class_="jp-OutputArea"):  # for live widgets and for formulas, from the network
