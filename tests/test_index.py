@@ -1,5 +1,6 @@
 """notebooks/README.md says what the lessons say: its tables are made from them."""
 
+import json
 import re
 from pathlib import Path
 
@@ -67,8 +68,14 @@ def test_experiments_are_counted(tool):
     texts = ("### Experiment: how small may a batch be? (about 15 minutes)", "### Exercise 4: an experiment (about 20 minutes)",
              "## Exercise 5, an experiment: break a map (about 1 minute)", "An experiment (about 3 minutes)")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text) for text in texts])
-    assert [(name, minutes) for name, _, _, minutes in tool.rows(notebook)] == [
-        ("how small may a batch be?", 15), ("Exercise 4", 20), ("break a map", 1)]
+    assert [(name, what, minutes) for name, what, _, _, minutes in tool.rows(notebook)] == [
+        ("experiment", "how small may a batch be?", 15), ("Exercise 4", "", 20), ("experiment", "break a map", 1)]
+
+
+def test_what_is_asked_in_a_few_words(tool):
+    assert all(tool.task(one) for one in EXERCISES.values())
+    assert tool.task(EXERCISES["all_views_loss"]).endswith("(Tian et al. 2020)")
+    assert tool.task(QUESTIONS["all_pairs"]).startswith("How many hours")
 
 
 def test_times_are_told_as_people_tell_them(tool):
@@ -82,3 +89,8 @@ def test_a_part_without_a_place_and_a_lesson_without_a_row_are_noticed(tool):
         tool.indexed(TEXT.replace("<!-- end asked -->", ""))
     with pytest.raises(ValueError, match="00-start-here"):
         tool.indexed(TEXT.replace("| [00-start-here]", "| [no-such-lesson]"))
+
+
+def test_teachers_are_told_enough_memory(tool):
+    told = (NOTEBOOKS / "INSTRUCTORS.md").read_text(encoding="utf-8")
+    assert int(re.search(r"at most (\d+) GB", told)[1]) >= json.loads(tool.TIMES.read_text(encoding="utf-8"))["gigabytes"]

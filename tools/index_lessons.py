@@ -25,6 +25,7 @@ INDEX = NOTEBOOKS / "README.md"
 TIMES = NOTEBOOKS.parent / "data" / "run_all.json"  # lesson -> seconds
 WORDS_A_MINUTE, MINUTES_A_CELL = 120, 0.5  # what a derivation needs, and a cell to be run, changed and looked at
 ASKED = re.compile(r"\*\*Asked often:\*\*\s+\*((?:`[^`]*`|\$[^$]*\$|[^*`$])+)\*")
+TASK = re.compile(r"Write `[^`]+`:\s+(.+?[.?:])(?=\s+[A-Z`]|$)", flags=re.S)
 EXPERIMENT = re.compile(r"^#+ (?:Exercise \d+, an )?[Ee]xperiment: (.+?) \(about (\d+) minutes?\)|"
                         r"^#+ (Exercise \d+): an experiment \(about (\d+) minutes?\)", flags=re.M)
 
@@ -34,8 +35,19 @@ def lessons():
     return {path.stem: nbformat.read(path, as_version=4) for path in sorted(NOTEBOOKS.glob("*.ipynb"))}
 
 
+def task(one):
+    """What an exercise or a question asks, in a few words of its own; "" where it takes more."""
+    if one.name in EXERCISES:
+        found = TASK.match(one.prompt)
+        text = found[1].rstrip(".:") if found else ""
+    else:
+        text = next((part for part in re.split(r"(?<=[.?])\s+", one.prompt)[::-1] if part.endswith("?")), "")
+        text = text if len(text.split()) > 4 else ""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
 def rows(notebook):
-    """What a lesson asks, in its order: (name, kind, difficulty, minutes)."""
+    """What a lesson asks, in its order: (name, what is asked, kind, difficulty, minutes)."""
     found = []
     for cell in notebook.cells:
         for name in calls(cell):
@@ -44,11 +56,11 @@ def rows(notebook):
             else:
                 one = QUESTIONS[name]
                 kind = "prediction" if one.run else "choice" if isinstance(one, Choice) else "number"
-            found.append((f"`{name}`", kind, str(one.difficulty), one.minutes))
+            found.append((f"`{name}`", task(one), kind, str(one.difficulty), one.minutes))
         if cell.cell_type == "markdown":
             for match in EXPERIMENT.finditer(cell.source):
                 title, minutes, number, other = match.groups()
-                found.append((title or number, "experiment", "-", int(minutes or other)))
+                found.append((number or "experiment", title or "", "experiment", "-", int(minutes or other)))
     return found
 
 
@@ -89,7 +101,7 @@ def lesson_table(old):
 
 
 def exercise_table(_):
-    lines = ["| lesson | exercise | kind | difficulty | minutes |", "| --- | --- | --- | --- | --- |"]
+    lines = ["| lesson | exercise | what is asked | kind | difficulty | minutes |", "| --- | --- | --- | --- | --- | --: |"]
     for name, notebook in lessons().items():
         lines += [f"| [{name[:2]}](./{name}.ipynb) | {' | '.join(map(str, row))} |" for row in rows(notebook)]
     return "\n".join(lines)
