@@ -67,6 +67,7 @@ EQUIVALENT = {
         "mean = unit.sum(dim=1)": "the sum points where the mean points, and its length goes",
         "return mean / mean.norm(dim=1, keepdim=True)": "the last of two axes is axis 1",
     },
+    "end_of_text": {"return states[torch.arange(len(ids)), place]": "ids has as many rows as states"},
     "embed_pair": {
         "first = class_token.expand(len(words), 1, -1)": "there are as many sentences as pictures",
     },
