@@ -45,7 +45,8 @@ class Exercise:
     gradient_to: tuple[str, ...] = ()  # the result is a loss: the inputs that its gradient must reach
     plain_number: bool = False  # a Python number will do as well as a 0-d tensor
     without: tuple[str, ...] = ()  # `__name__` of torch's or numpy's functions that would do the work
-    # What may stand in a graph: (the tensors that autograd saved during the call, **inputs) -> what is wrong, or None.
+    # What may stand in a graph: (moments, **inputs) -> what is wrong, or None. A moment is the list of all that autograd
+    # keeps for the way back, as arrays; there is one for each time that it saved something more.
     kept: Callable[..., str | None] | None = None
 
 

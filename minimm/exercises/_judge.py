@@ -15,6 +15,7 @@ import threading
 import time
 import traceback
 import types
+import weakref
 from dataclasses import dataclass, field
 from unittest import mock
 
@@ -42,6 +43,13 @@ class _TimeUp(BaseException):
     """Raised inside a function that does not end."""
 
 
+class _Saved:
+    """A tensor that autograd saved; it goes when the graph goes."""
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+
+
 @dataclass
 class _Call:
     """What happened when the function was called once."""
@@ -51,7 +59,7 @@ class _Call:
     timed_out: bool = False
     stopped: bool = True
     importing: float = 0.0  # seconds that it had beyond its time, for imports
-    kept: list = field(default_factory=list)  # what autograd saved meanwhile
+    kept: list = field(default_factory=list)  # what stood in graphs each time that autograd saved something
     borrowed: str = ""  # the first function that ran in it and must not: one of minimm's, or of `without`
 
 
@@ -118,7 +126,8 @@ def _judge_cases(exercise, student):
             value = value[()]  # a 0-d array is as good as its number
         fault = _changed(given, tensors) or _fault(exercise, case, value, expected, dtype, arrays, leaves)
         if not fault and exercise.kept:
-            fault = exercise.kept(call.kept, **arrays)
+            moments = [[x for x in map(_array, saved) if x is not None] for saved in call.kept]
+            fault = exercise.kept(moments, **arrays)
         came = _array(value)
         if came is not None:
             values.append(came)
@@ -277,11 +286,15 @@ def _call(student, arguments, seconds, without=(), watched=False):
     call = _Call()
     seconds = max(seconds, 0.01)
 
-    def keep(tensor):
-        call.kept.append(tensor.detach())
-        return tensor
+    alive = weakref.WeakSet()
 
-    saving = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor) if watched else contextlib.nullcontext()
+    def keep(tensor):
+        saved = _Saved(tensor)
+        alive.add(saved)
+        call.kept.append([one.tensor.detach() for one in alive])
+        return saved
+
+    saving = torch.autograd.graph.saved_tensors_hooks(keep, lambda saved: saved.tensor) if watched else contextlib.nullcontext()
 
     # Every call is seen while it happens, however the function got hold of what it calls. This is against a shortcut,
     # not against a will: code copied from minimm or taken from `show_solution`, threads of the function's own, and

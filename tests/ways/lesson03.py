@@ -295,9 +295,12 @@ WRONG = {
         "cosines": (lambda x, w, t, n: by_tower(x, w, unit(t), lambda x, w: unit(tower(x, w))), "features and sentences"),
         "mean twice": (lambda *x: whole_gradient(*x) / len(x[0]), "divided by the size"),
         "sum over the batch": (lambda *x: whole_gradient(*x) * len(x[0]), "summed over the batch"),
-        "all at once": (whole_gradient, "8 rows went through the tower with a graph at once, and size is 3"),
-        "all at once, by backward": (whole_by_backward, "rows went through the tower"),
-        "two parts at once": (lambda x, w, t, n: cached_by_backward(x, w, t, 2 * n), "6 rows went through"),
+        "all at once": (whole_gradient, "8 rows stood in the tower's graph at a time, and size is 3"),
+        "all at once, by backward": (whole_by_backward, "8 rows stood"),
+        "all at once, transposed": (lambda x, w, t, n: by_tower(x, w, t, lambda x, w: (w.T @ x.T).tanh().T), "8 rows stood"),
+        "two parts at once": (lambda x, w, t, n: cached_by_backward(x, w, t, 2 * n), "6 rows stood"),
+        "part by part, in one graph": (
+            lambda x, w, t, n: by_tower(x, w, t, lambda x, w: torch.cat([tower(part, w) for part in x.split(n)])), "[4-8] rows stood"),
     },
     "all_views_loss": {
         "core view": (lambda v, s: pairs_of_views(v, [(0, j) for j in range(1, len(v))], s), "core view"),
