@@ -54,6 +54,11 @@ def _tables(image_features, text_features, margin):
     return texts.astype(float), images.astype(float), scores
 
 
+def _through_normalisation(image_features, text_features, margin):
+    gradient = _expected(image_features, text_features, margin)
+    return gradient - image_features * (image_features * gradient).sum(axis=1, keepdims=True)
+
+
 def _by(weights):
     """A slip in the gradient by the scores `b b`: a function of the two tables and the scores."""
 
@@ -142,6 +147,11 @@ def hardest_gradient(image_features, text_features, margin):
          _by(lambda texts, images, scores: images - _own(0 * texts, images))),
         ("all that break the margin? Only the hardest of each counts.", _all_violators),
         ("hinges of 0 counted as well? A pair that keeps the margin asks for nothing.", _no_hinge),
+        ("the margin left out? A negative counts that comes within the margin, not only one that is ahead.",
+         lambda image_features, text_features, margin: _expected(image_features, text_features, 0.0)),
+        ("the margin subtracted instead of added?",
+         lambda image_features, text_features, margin: _expected(image_features, text_features, -margin)),
+        ("the derivative of a normalisation in it? The features count as they are.", _through_normalisation),
         ("the wrong sign? The gradient points uphill: towards the negative, away from the own sentence.",
          _by(lambda *tables: -_right(*tables))),
         ("only pushed away from the negatives? The own pair is pulled together.",
