@@ -31,6 +31,10 @@ def said(explorer):
     return "".join(output["text"] for output in explorer.messages.outputs)
 
 
+def words_of(explorer):
+    return [label.rstrip("\u200b") for label, _ in explorer.word.options]
+
+
 def uploaded(content):
     return ({"name": "a.png", "type": "image/png", "size": len(content), "content": memoryview(content),
              "last_modified": datetime.datetime.now(datetime.timezone.utc)},)
@@ -39,7 +43,7 @@ def uploaded(content):
 def test_it_shows_the_words_map():
     model = albef()
     explorer = Explorer(model, SCENE, SENTENCE, word="cup", method="relevancy")
-    assert [name for name, _ in explorer.word.options] == SENTENCE.split()
+    assert words_of(explorer) == SENTENCE.split()
     of = pair(model, SCENE, SENTENCE)
     all_maps = maps(model, of.inputs, of.ids, "relevancy", words=of.numbers)
     cup, = find_word(of.ids[0], "cup")
@@ -213,6 +217,12 @@ def test_it_opens_on_a_word_that_says_something():
     for sentence, word in (("there is a red cup", "red"), ("a cup of a cup", "cup"), ("of the", "of")):
         explorer = Explorer(albef(), SCENE, sentence)
         assert explorer.word.label == word, sentence
+
+
+def test_a_word_that_comes_twice_has_two_buttons_that_can_be_lit():
+    explorer = Explorer(albef(), SCENE, "a red cup and a red cup")
+    assert words_of(explorer) == "a red cup and a red cup".split()
+    assert len({label for label, _ in explorer.word.options}) == 7  # a browser finds a button by its label
 
 
 def test_a_click_on_the_picture_chooses_a_place():

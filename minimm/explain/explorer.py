@@ -121,10 +121,12 @@ class Explorer(widgets.VBox):
         for side, of in zip(self.sides, found):
             side.take(*of)
         self._picture, self._sentence, self.sentence.value = picture, sentence, sentence
-        names = [(name, i) for i, (name, _) in enumerate(found[0][0].words)]
-        if self.word.options != tuple(names):
-            self.word.options = names
-            self.word.value = first_of_meaning([name for name, _ in names])
+        names = [name for name, _ in found[0][0].words]
+        # Of buttons with the same label only the first can be lit: every further one gets a space of no width more.
+        labels = [(name + names[:i].count(name) * "\u200b", i) for i, name in enumerate(names)]
+        if self.word.options != tuple(labels):
+            self.word.options = labels
+            self.word.value = first_of_meaning(names)
 
     def _open(self):
         # for the first time, on the place where each map of the chosen word is highest
