@@ -68,6 +68,7 @@ EQUIVALENT = {
         "return mean / mean.norm(dim=1, keepdim=True)": "the last of two axes is axis 1",
     },
     "end_of_text": {"return states[torch.arange(len(ids)), place]": "ids has as many rows as states"},
+    "distillation_gradient": {"n, v = teacher_logits.shape": "both have one shape"},
     "embed_pair": {
         "first = class_token.expand(len(words), 1, -1)": "there are as many sentences as pictures",
     },
