@@ -347,6 +347,7 @@ def test_course_pages(tmp_path, build_course, capfd):
     assert second.count("<math") == 2 and "<mfrac>" in second and 'display="block"' in second
     assert "&amp; <code>$x$</code>" in second and not re.search(r"\\[a-z]*(frac|lVert|arg|mathcal)", second)
     assert re.search(r"<details><summary>Hint</summary>\s*<p>Look <em>down</em>.</p>\s*</details>\s*<p>On.", second)
+    assert "prefers-color-scheme: dark" in second and "prefers-color-scheme: dark" in contents
     assert not re.search(r'(src|href)="https?:', second), "a page that needs the network"
     assert (folder / "a.ipynb").read_bytes() == before
 

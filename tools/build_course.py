@@ -2,7 +2,8 @@
 
     .venv/bin/python tools/build_course.py
 
-The notebooks themselves are not changed. The pages appear all at once, when the last notebook has run.
+The notebooks themselves are not changed. The pages need no network, follow the light or dark of the browser, and appear all
+at once, when the last notebook has run.
 """
 
 import asyncio
@@ -29,7 +30,13 @@ WIDGETS = "application/vnd.jupyter.widget-state+json"
 FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$(?!\s)([^$]+?)(?<!\s)\$(?!\d)", flags=re.DOTALL)
 #: What the converter of formulas does not know, and what says the same.
 UNKNOWN = ((r"\\[bB]igg?[lrm]?(?=\s*(\\[a-zA-Z]|\|))", ""), (r"\\arg(?![a-zA-Z])", r"\\operatorname{arg}"))
-STYLE = "math[display=block] { margin: 1em 0; overflow: auto hidden; } math { font-size: 108%; }"
+STYLE = """math[display=block] {{ margin: 1em 0; overflow: auto hidden; }}
+math {{ font-size: 108%; }}
+@media (prefers-color-scheme: dark) {{
+:root {{ color-scheme: dark; }}
+{dark}
+}}
+"""
 
 CONTENTS = """<!DOCTYPE html>
 <html lang="en">
@@ -39,6 +46,7 @@ CONTENTS = """<!DOCTYPE html>
 <title>minimm: contents</title>
 <style>
 body {{ max-width: 44rem; margin: 3rem auto; padding: 0 1rem; font: 1rem/1.5 system-ui, sans-serif; color: #222; }}
+@media (prefers-color-scheme: dark) {{ :root {{ color-scheme: dark; }} body {{ color: #ddd; background: #111; }} }}
 li {{ margin-bottom: 1rem; }}
 li a {{ font-weight: 600; }}
 li p {{ margin: 0; }}
@@ -108,14 +116,16 @@ def to_html(notebook, path):
     stand_still(notebook)
     resources = {"metadata": {"name": title(notebook) or path.stem, "path": str(path.parent)}}
     # Without embed_images, which would close every <details> before what it hides: pictures come from cells here.
-    page, _ = HTMLExporter().from_notebook_node(notebook, resources)
+    exporter = HTMLExporter()
+    page, _ = exporter.from_notebook_node(notebook, resources)
     soup = BeautifulSoup(page, features="html.parser")
     for script in soup.select("script"):
         if not script.find_parent(class_="jp-OutputArea"):  # for live widgets and for formulas, from the network
             script.decompose()
     draw_formulas(soup)
     style = soup.new_tag("style")
-    style.string = STYLE
+    themes = (Path(folder) / "static" / "theme-dark.css" for folder in exporter.template_paths)
+    style.string = STYLE.format(dark=next(theme for theme in themes if theme.exists()).read_text(encoding="utf-8"))
     soup.head.append(style)
     link_pages(soup)
     return str(soup)
