@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -189,3 +190,10 @@ def test_the_overlap_of_torchvision_is_no_answer():
 
     verdict = judge("box_iou", lambda boxes, truth: box_iou(boxes, truth).diagonal())
     assert verdict.status == "wrong" and "box_iou. Write that part yourself" in verdict.message
+
+
+def test_what_the_check_takes_itself_is_not_the_functions_time(exercise, monkeypatch):
+    monkeypatch.setattr(_judge, "TIME_LIMIT", 0.3)
+    exercise(expected=lambda x: time.sleep(0.2) or 2 * x)
+    assert judge("made", lambda x: 2 * x).status == "right"
+    assert "did not end" in judge("made", lambda x: time.sleep(0.1) or 2 * x).message

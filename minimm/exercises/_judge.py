@@ -24,7 +24,7 @@ import torch
 
 from ._registry import find
 
-TIME_LIMIT = 4.0  # seconds for all cases together; a check with its clean-up stays under 5
+TIME_LIMIT = 4.0  # seconds that the function may take for all cases together; what the check itself takes does not count
 IMPORT_LIMIT = 120.0  # seconds more while modules are imported: torch itself imports hundreds at the first checkpoint
 PRINTED_LIMIT = 300  # characters of the function's own output that are shown
 LARGEST = 10**6  # numbers in a result that is still read; that of an exercise has a few hundred
@@ -58,7 +58,7 @@ class _Call:
     problem: BaseException | None = None
     timed_out: bool = False
     stopped: bool = True
-    importing: float = 0.0  # seconds that it had beyond its time, for imports
+    seconds: float = 0.0  # that it took, without imports beyond its time
     kept: list = field(default_factory=list)  # what stood in graphs each time that autograd saved something
     borrowed: str = ""  # the first function that ran in it and must not: one of minimm's, or of `without`
 
@@ -96,7 +96,7 @@ def judge(name, student=MISSING):
 
 
 def _judge_cases(exercise, student):
-    deadline = time.monotonic() + TIME_LIMIT
+    left = TIME_LIMIT
     wrong = None  # the first wrong case; the others then only help to recognise the slip
     results = []  # (inputs, what came) of every case that gave the wrong numbers
     values = []  # what came in every case
@@ -109,8 +109,8 @@ def _judge_cases(exercise, student):
         given = {n: leaves.get(n, t).clone() if isinstance(t, torch.Tensor) else t for n, t in tensors.items()}
         where = f"case {count} ({_describe(tensors, dtype)}{'; ' + case.about if case.about else ''})"
 
-        call = _call(student, list(given.values()), deadline - time.monotonic(), exercise.without, exercise.kept is not None)
-        deadline += call.importing
+        call = _call(student, list(given.values()), left, exercise.without, exercise.kept is not None)
+        left -= call.seconds
         if call.borrowed:
             return Verdict("wrong", f"your function uses {call.borrowed}. Write that part yourself.")
         broken = _broken(student, call, where)
@@ -320,15 +320,16 @@ def _call(student, arguments, seconds, without=(), watched=False):
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    started = time.monotonic()
+    started, imported = time.monotonic(), 0.0
     try:
         thread.join(seconds)
         # Modules whose import is broken off stay broken until the kernel is started again: that may take its time.
         while thread.is_alive() and _importing(thread) and time.monotonic() - started < seconds + IMPORT_LIMIT:
             thread.join(seconds)
-            call.importing = time.monotonic() - started
-        if call.importing:
+            imported = time.monotonic() - started
+        if imported:
             thread.join(seconds)
+        call.seconds = time.monotonic() - started - imported
     finally:  # also when the reader presses the stop button
         if thread.is_alive():
             call.timed_out = True
