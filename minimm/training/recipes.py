@@ -110,7 +110,7 @@ RECIPES = {
     "vse": Recipe(lambda: VSE(VSEConfig()), steps=1000),
     "clip": Recipe(lambda: CLIP(CLIPConfig()), steps=800, lr=7e-4, weight_decay=0.1),
     "vilbert": Recipe(lambda: ViLBERT(ViLBERTConfig(**MASKING)), steps=1500, regions=True, sees="descriptions"),
-    "vilt": Recipe(vilt, steps=1700, starts=("labels-patches",), sees="descriptions"),
+    "vilt": Recipe(vilt, steps=1900, starts=("labels-patches",), sees="descriptions"),
     "albef": Recipe(albef, steps=1000, starts=("labels",), sees="descriptions"),
 }
 #: What is trained without a task.
