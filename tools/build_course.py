@@ -32,6 +32,7 @@ FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$(?!\s)([^$]+?)(?<!\s)\$(?!\d)
 UNKNOWN = ((r"\\[bB]igg?[lrm]?(?=\s*(\\[a-zA-Z]|\|))", ""), (r"\\arg(?![a-zA-Z])", r"\\operatorname{arg}"))
 STYLE = """math[display=block] {{ margin: 1em 0; overflow: auto hidden; }}
 math {{ font-size: 108%; }}
+menclose {{ padding: 0.4em; border: 1px solid; }}
 @media (prefers-color-scheme: dark) {{
 :root {{ color-scheme: dark; }}
 {dark}
