@@ -97,8 +97,8 @@ class Number(Question):
 
     @property
     def solution(self):
-        """The answer with as many digits as the tolerance asks for."""
-        texts = (f"{self.answer:.{digits}g}" for digits in range(1, 18))
+        """The answer with as many digits as the tolerance asks for, such as 400000 rather than 4e+05."""
+        texts = (f"{float(f'{self.answer:.{digits}g}'):.15g}" for digits in range(1, 18))
         return next(text for text in texts if self._meets(float(text), self.answer))
 
     def _answers(self):

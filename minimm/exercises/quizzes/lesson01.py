@@ -73,16 +73,16 @@ too."""),
 and gets 68 % right. Trained with every picture replaced by black it gets 66 %. What do the two numbers say?""",
         options=(
             Option(
-                "The model sees well: guessing would give 33 %.",
-                """Guessing is the yardstick for who neither sees nor reads. Most of the way from 33 % is covered with eyes
-closed, by the sentences alone.""",
-            ),
-            Option(
                 "The sentences give away nearly all of what it gets right; what seeing adds is 2 points.",
                 """That is what the run with black pictures is for. Whether the 2 points are more than chance depends on the
 number of examples, and whether more could be seen at all on the collection: one that people have evened out, such as the
 second VQA, asks harder.""",
                 right=True,
+            ),
+            Option(
+                "The model sees well: guessing would give 33 %.",
+                """Guessing is the yardstick for who neither sees nor reads. Most of the way from 33 % is covered with eyes
+closed, by the sentences alone.""",
             ),
             Option(
                 "Pictures do not matter for entailment.",

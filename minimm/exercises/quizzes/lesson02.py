@@ -20,14 +20,6 @@ of its CNN, trained on a hundred times as many pairs, still compares two vectors
 cannot answer a question about a picture.""",
             ),
             Option(
-                """How heavy is what reads each modality, evenly or not? And how closely do the modalities work
-together behind it?""",
-                """The first (even or uneven) decides mostly about cost: a detector in front of ViLBERT takes most
-of its time. The second (disentangled or entangled) decides about what is possible: with one inner product all
-pictures can be indexed in advance, but questions and reasoning need layers in which words and picture meet.""",
-                right=True,
-            ),
-            Option(
                 "Which tasks is it for? And is it tuned for each of them or used zero-shot?",
                 """Tasks follow from the architecture more than they define it. ViLT does retrieval, question
 answering and reasoning with one body and a small head each, and ViLBERT is reported zero-shot as well as tuned.""",
@@ -38,6 +30,14 @@ pieces of words?""",
                 """That is about the form of the input. Regions matter because of what finds them (a heavy
 detector), which is a part of the first question; but ViLT and CLIP both cut the picture into patches, and are of
 different kinds.""",
+            ),
+            Option(
+                """How heavy is what reads each modality, evenly or not? And how closely do the modalities work
+together behind it?""",
+                """The first (even or uneven) decides mostly about cost: a detector in front of ViLBERT takes most
+of its time. The second (disentangled or entangled) decides about what is possible: with one inner product all
+pictures can be indexed in advance, but questions and reasoning need layers in which words and picture meet.""",
+                right=True,
             ),
         ),
     ),
@@ -69,15 +69,15 @@ another $m$.""",
 multiplication at all. How can that be?""",
         options=(
             Option(
-                "Its parameters are shared with the transformer behind it, which does the work.",
-                "They are not shared: the table of words is the embedder's, and the transformer has its own matrices.",
-            ),
-            Option(
                 "It is a table with a row for each word: a row is looked up, not multiplied.",
                 """A vocabulary of 30,522 words in 768 numbers each is 23 million parameters, and a sentence
 touches a few dozen rows of it. Parameters say what must be stored, operations what must be computed: a map of models
 depends on which one it draws.""",
                 right=True,
+            ),
+            Option(
+                "Its parameters are shared with the transformer behind it, which does the work.",
+                "They are not shared: the table of words is the embedder's, and the transformer has its own matrices.",
             ),
             Option(
                 "The counter does not count operations of text.",

@@ -24,6 +24,12 @@ it does come with are the names of the classes.""",
 it is compare.""",
             ),
             Option(
+                """It looks for the most similar picture among those that it was trained on, and takes the breed
+from there.""",
+                """It keeps no pictures, only weights. And the pictures that it was trained on came with sentences,
+not with labels.""",
+            ),
+            Option(
                 """Each name becomes a sentence ("a photo of a beagle, a type of dog"). The class whose sentence is
 most similar to the picture wins.""",
                 r"""The text tower *writes the classifier*: row $c$ of its weights is the unit-length feature of the
@@ -31,12 +37,6 @@ sentence for class $c$, and $p(c) \propto \exp(\langle I, T_c \rangle / \tau)$, 
 classes in the place of captions. So it works as far as captions on the web have talked about such things: well for
 dogs, badly for counting or for tumours.""",
                 right=True,
-            ),
-            Option(
-                """It looks for the most similar picture among those that it was trained on, and takes the breed
-from there.""",
-                """It keeps no pictures, only weights. And the pictures that it was trained on came with sentences,
-not with labels.""",
             ),
         ),
     ),

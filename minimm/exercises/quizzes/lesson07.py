@@ -38,6 +38,13 @@ every $\delta_j$ is $n$ times too large. All else is right: after it comes $\sig
 What becomes of the plan?""",
         options=(
             Option(
+                "Nothing: the plan is the same.",
+                r"""$\sigma$ comes out $n$ times too small, and $\sigma_i\, Q_{ij}\, \delta_j$ is what it was. What
+is scaled last decides how much mass there is; the factor of the other side goes. The same holds for the first
+$\sigma$: ones would do as well as $1/m$.""",
+                right=True,
+            ),
+            Option(
                 "Every entry is $n$ times too large: the plan carries more mass than there is.",
                 r"""So it would be if nothing came behind. But $\sigma$ is computed from the wrong $\delta$, and
 $\sigma_i = \frac{1}{m\,(Q\delta)_i}$ divides by it.""",
@@ -46,13 +53,6 @@ $\sigma_i = \frac{1}{m\,(Q\delta)_i}$ divides by it.""",
                 "Rows are right, columns are $n$ times too large.",
                 "If all rows are right, all mass together is 1, and so is that of the columns: not all can be too"
                 " large.",
-            ),
-            Option(
-                "Nothing: the plan is the same.",
-                r"""$\sigma$ comes out $n$ times too small, and $\sigma_i\, Q_{ij}\, \delta_j$ is what it was. What
-is scaled last decides how much mass there is; the factor of the other side goes. The same holds for the first
-$\sigma$: ones would do as well as $1/m$.""",
-                right=True,
             ),
             Option(
                 "The iterations no longer converge.",

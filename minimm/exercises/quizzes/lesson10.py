@@ -21,15 +21,15 @@ QUESTIONS = (
 map is black: exactly 0 everywhere. Why?""",
         options=(
             Option(
-                "The model does not know the word.",
-                "Then the map would be of noise, not of zeros. And a black map comes for every word.",
-            ),
-            Option(
                 """The score is read out at `[CLS]`. Behind the last layer nothing reads the word's row any more, so the score
 does not depend on its weights.""",
                 """The gradient of a score by something that it does not depend on is 0. One layer earlier the row counts, by way of
 what `[CLS]` reads from the word afterwards; or take a score that is read out at the word.""",
                 right=True,
+            ),
+            Option(
+                "The model does not know the word.",
+                "Then the map would be of noise, not of zeros. And a black map comes for every word.",
             ),
             Option(
                 "All gradients are negative, and Grad-CAM cuts them off.",
@@ -58,14 +58,14 @@ for first, before you believe that the model knows where the thing is?""",
                 "A scale shows what is there more clearly, but not whether it has to do with the word.",
             ),
             Option(
+                "The attention of all heads.",
+                "Of many heads some will look right by chance. That makes a choice among maps possible, and belief harder.",
+            ),
+            Option(
                 "The maps of other words, and of the same network with random weights.",
                 """If they lie on the thing as well, the maps show that there is a thing, not that the word was understood. In this
 lesson a random ViLT found the thing in most pictures.""",
                 right=True,
-            ),
-            Option(
-                "The attention of all heads.",
-                "Of many heads some will look right by chance. That makes a choice among maps possible, and belief harder.",
             ),
         ),
     ),
