@@ -202,7 +202,7 @@ def test_outside_a_notebook_it_is_text(capsys):
     assert quiz("core_differences") is None
     shown = capsys.readouterr().out
     assert QUESTIONS["core_differences"].markdown in shown and 'quiz("core_differences", YOUR_ANSWER)' in shown
-    quiz("core_differences", "b")
+    quiz("core_differences", QUESTIONS["core_differences"].solution.lower())
     assert "right" in capsys.readouterr().out
     with pytest.raises(ValueError, match="answer: expected one of A, B, C, D"):
         quiz("core_differences", "E")
