@@ -79,17 +79,17 @@ cross-attention read both; without them it could not answer a question.""",
 otherwise limit the batch. When a question is answered, there is no queue.""",
             ),
             Option(
+                "It was trained on fewer pairs than others.",
+                """That is about training, and it is only half true: 14 million pictures are far fewer than ALIGN's
+1.2 billion, but more than VILLA had. How long an answer takes does not depend on it.""",
+            ),
+            Option(
                 """There is no object detector in front: the picture's patches go straight into the vision
 transformer.""",
                 """UNITER and VILLA wait for a Faster R-CNN, which reads the picture in high resolution, proposes
 regions and sorts them out one by one; by Kim et al.'s measure it takes most of such a model's time. A vision
 transformer reads the patches in one pass, and is trained together with the rest.""",
                 right=True,
-            ),
-            Option(
-                "It was trained on fewer pairs than others.",
-                """That is about training, and it is only half true: 14 million pictures are far fewer than ALIGN's
-1.2 billion, but more than VILLA had. How long an answer takes does not depend on it.""",
             ),
         ),
     ),

@@ -16,12 +16,6 @@ QUESTIONS = (
 then be used for many tasks?""",
         options=(
             Option(
-                "Each picture carries one of a fixed list of labels, checked by people.",
-                """That is ImageNet, and its list is the trouble: a model learns to tell apart what is on it and
-nothing else. A sentence can name anything, together with its colour, its number and what it does. CLIP's features
-beat those of the best network then trained with ImageNet's labels on 21 of 27 data sets.""",
-            ),
-            Option(
                 """A great many pairs of a picture and a sentence, of all sorts of things, where the sentence
 mostly has to do with the picture.""",
                 """Number and variety come first: CLIP has 400 million pairs, looked for with 500,000 queries and
@@ -29,6 +23,12 @@ at most about 20,000 pairs a query, so that no subject fills it up. Such numbers
 sentences leave things out and say what is not to be seen. A model can bear that (and ALBEF's training is made to),
 as long as most of it fits.""",
                 right=True,
+            ),
+            Option(
+                "Each picture carries one of a fixed list of labels, checked by people.",
+                """That is ImageNet, and its list is the trouble: a model learns to tell apart what is on it and
+nothing else. A sentence can name anything, together with its colour, its number and what it does. CLIP's features
+beat those of the best network then trained with ImageNet's labels on 21 of 27 data sets.""",
             ),
             Option(
                 "Each sentence describes its picture completely and says nothing that cannot be seen.",

@@ -19,6 +19,13 @@ QUESTIONS = (
 *models*?""",
         options=(
             Option(
+                f"Questions: ViLT {_DEV['ViLT']} and VinVL {_DEV['VinVL']} on VQA 2, test-dev.",
+                """The same questions, the same split, both fine-tuned, answers from the same list. Even here more than the
+architecture differs: the data of pre-training, the detector and what it had learnt from. A fair row is one where you can *name*
+what differs.""",
+                right=True,
+            ),
+            Option(
                 f"Text retrieval, R@1: VSE++ {_COCO['VSE++']} on MS-COCO, ViLT {_TEXT['ViLT']} on Flickr30k.",
                 """Two galleries of 1,000 pictures, but of other pictures with other captions. On Flickr30k VSE++ has another number
 than on MS-COCO, and on MS-COCO's gallery of 5,000 pictures it has a third one.""",
@@ -27,13 +34,6 @@ than on MS-COCO, and on MS-COCO's gallery of 5,000 pictures it has a third one."
                 f"Text retrieval on Flickr30k, R@1: ALBEF {_ZERO['ALBEF']} zero-shot, UNITER {_TEXT['UNITER']} fine-tuned.",
                 """The same gallery, but not the same help: UNITER was tuned on Flickr30k's training split. That the *harder* condition
 has the larger number does say something; how much is due to which part, it does not.""",
-            ),
-            Option(
-                f"Questions: ViLT {_DEV['ViLT']} and VinVL {_DEV['VinVL']} on VQA 2, test-dev.",
-                """The same questions, the same split, both fine-tuned, answers from the same list. Even here more than the
-architecture differs: the data of pre-training, the detector and what it had learnt from. A fair row is one where you can *name*
-what differs.""",
-                right=True,
             ),
             Option(
                 f"Questions: ALBEF {_STANDARD['ALBEF']} on test-standard, ViLT {_DEV['ViLT']} on test-dev.",

@@ -44,13 +44,6 @@ picture by cross-attention. Why not hand all the patches of the picture on to th
 transformer reads any vectors of its width.""",
             ),
             Option(
-                """Because 32 vectors are a bottleneck: whatever the size of the picture, the queries must fetch what says something
-about the *text*, and the language model has only 32 tokens more to read.""",
-                """Their first training asks just for that: contrastive loss, matching and captioning, the three losses of lesson 08
-under other names. Attention costs the square of the length, so 32 instead of hundreds of patches also saves the large model time.""",
-                right=True,
-            ),
-            Option(
                 "Because gradients cannot flow through a frozen model.",
                 """They can: its weights are not changed, but what it computes is differentiable, and in the second stage the loss of
 the frozen language model is what trains the queries.""",
@@ -59,6 +52,13 @@ the frozen language model is what trains the queries.""",
                 "So that picture and sentence meet in an inner product only, as in CLIP.",
                 """Then one vector would do. The queries' answers become tokens in front of the question, and the language model's
 self-attention mixes them with its words in every layer.""",
+            ),
+            Option(
+                """Because 32 vectors are a bottleneck: whatever the size of the picture, the queries must fetch what says something
+about the *text*, and the language model has only 32 tokens more to read.""",
+                """Their first training asks just for that: contrastive loss, matching and captioning, the three losses of lesson 08
+under other names. Attention costs the square of the length, so 32 instead of hundreds of patches also saves the large model time.""",
+                right=True,
             ),
         ),
     ),
