@@ -5,10 +5,9 @@ upper half of the BERT, with cross-attention to the picture, fuses them. It lear
 and to fill in masked words. A slow copy of the model gives keys for a queue and softer targets for what web text gets wrong.
 
 Letters: b pairs, n places of a picture, l tokens, d width, e width of the common space, k length of the queue.
-Where the paper and the authors' code differ, this file follows the code, which produced the released weights. Hard
-negatives come from the batch (section 3.2), not from the queue: that keeps projected vectors, which cannot be fused.
-Different on purpose: one process, so nothing is gathered from others; weight decay is the loop's, which spares the
-temperature (the authors' not).
+Where paper and authors' code differ, this follows the code, which produced the released weights. Hard negatives come from
+the batch (section 3.2), as the queue keeps projected vectors, which cannot be fused. Different on purpose: one process,
+so nothing is gathered from others; weight decay is the loop's, which spares the temperature (the authors' not).
 """
 
 from dataclasses import dataclass, replace
