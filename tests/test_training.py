@@ -92,8 +92,9 @@ def test_killed_at_any_moment(tmp_path):
 
 
 def test_the_clock_only_ends_a_run():
-    run = fit(make(), batches(), 50, warmup=2, minutes=1e-9)
+    run = fit(make(), batches(), 50, warmup=2, minutes=1e-9, evaluate=lambda model: 7, every=20)
     assert run.steps == 1 and run.ended_by == "minutes" and "ended early" in str(run)
+    assert run.evaluations == {1: 7}  # at the end, whatever ended it
 
 
 class Broken(torch.nn.Module):

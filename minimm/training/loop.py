@@ -137,8 +137,11 @@ def fit(model, batches, steps, *, lr=1e-3, weight_decay=0.1, betas=(0.9, 0.98), 
                 bar.update()
                 if show is not None:
                     show(run)
-            if checkpoint is not None and run.ended_by == "minutes":
-                save_checkpoint(checkpoint, model, optimizer, settings, run)
+            if run.ended_by == "minutes":
+                if evaluate is not None and run.steps not in run.evaluations:
+                    run.evaluations[run.steps] = evaluated(model, evaluate)
+                if checkpoint is not None:
+                    save_checkpoint(checkpoint, model, optimizer, settings, run)
         finally:
             bar.close()
             model.train(was_training)
