@@ -101,5 +101,5 @@ def test_solutions_have_the_exercises_only(tool):
     sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     assert len(sources) == 3 and re.search(r'MINIMM_PROGRESS"\] = "off"', sources[0])
     assert sources[1].startswith(EXERCISES["unit_length"].solution.strip()) and sources[1].endswith("check.unit_length(unit_length)")
-    assert sources[2] == 'quiz("core_differences", "B")'
+    assert sources[2] == f'quiz("core_differences", "{QUESTIONS["core_differences"].solution}")'
     assert all(max(map(len, source.splitlines())) <= 120 for source in sources)

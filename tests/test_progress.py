@@ -11,6 +11,9 @@ from minimm.exercises._panel import Panel
 from minimm.exercises._registry import EXERCISES, QUESTIONS
 
 
+RIGHT = QUESTIONS["core_differences"].solution
+
+
 def unit(features):
     return features / features.norm(dim=1, keepdim=True)
 
@@ -39,7 +42,7 @@ def test_only_what_is_right_is_noted(file, capsys):
     quiz("core_differences", "A")
     assert not file.exists() and _progress.done() == {}
     check.unit_length(unit)
-    quiz("core_differences", "B")
+    quiz("core_differences", RIGHT)
     assert list(_progress.done()) == ["unit_length", "core_differences"]
     assert "could not" not in capsys.readouterr().out
     noted = file.read_bytes()
@@ -53,7 +56,7 @@ def test_buttons_note_as_well(file):
     panel = Panel(QUESTIONS["core_differences"], lambda: _progress.record("core_differences"))
     panel.buttons["A"].click()
     assert _progress.done() == {}
-    panel.buttons["B"].click()
+    panel.buttons[RIGHT].click()
     assert "core_differences" in _progress.done()
 
 
@@ -71,7 +74,7 @@ def test_a_foreign_file_is_left_alone_and_costs_no_verdict(file, capsys, text):
     progress()
     assert "damaged" in capsys.readouterr().out
     panel = Panel(QUESTIONS["core_differences"], lambda: _progress.record("core_differences"))
-    panel.buttons["B"].click()
+    panel.buttons[RIGHT].click()
     said = panel.said.outputs[0]["data"]["text/markdown"]
     assert "right" in said and "damaged" in said
     assert file.read_text() == text
@@ -116,7 +119,7 @@ def test_kernels_at_once_lose_nothing(file):
 
 def test_progress_is_a_small_table(file, capsys):
     check.unit_length(unit)
-    quiz("core_differences", "B")
+    quiz("core_differences", RIGHT)
     capsys.readouterr()
     assert progress() is None
     shown = capsys.readouterr().out
