@@ -90,6 +90,29 @@ EQUIVALENT = {
         "columns = pointer + torch.arange(len(keys)) - queue.shape[1]": "a negative index counts from the end",
     },
     "negative_weights": {"same = text_index[:, None] == image_index": "broadcast to the same"},
+    "co_attention": {
+        "to_regions = (text_q @ region_k.T * scale).softmax(dim=1)": "the last axis of a matrix is its axis 1",
+        "to_text = (region_q @ text_k.T * scale).masked_fill(~text_mask, -torch.inf).softmax(dim=1)":
+            "the last axis of a matrix is its axis 1",
+        **{f"scale = {which}.shape[1] ** (-0.5)": "all six have one width"
+           for which in ("text_k", "text_v", "region_q", "region_k", "region_v")},
+    },
+    "box_location": {
+        "x1, y1, x2, y2 = (boxes / torch.cat([sizes, sizes], dim=1)[:, None]).unbind(-1)":
+            "the last axis of a matrix is its axis 1",
+    },
+    "hide_overlapping": {
+        "area = (boxes[:, :2] - boxes[:, 2:]).prod(dim=-1)": "width and height both change their sign",
+        "area = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)": "the last axis of a matrix is its axis 1",
+        "overlap = common / (area[:, None] + area - common)": "a row is spread out downwards in any case",
+        "hidden = ((overlap > threshold) & selected).any(dim=1)": "a row is spread out downwards in any case",
+    },
+    "masked_region_loss": {
+        "return (torch.xlogy(p, p) - p * log_q).sum() / max(1, len(p))": "the larger of two has no order",
+        "log_q, p = (logits[selected].log_softmax(dim=1), classes[selected])":
+            "the last axis of a matrix is its axis 1",
+    },
+    "diffuse": {"kept = torch.cumprod(1 - betas, dim=-1)[t - 1]": "the only axis is the last one"},
     "queue_loss": {
         "return torch.nn.functional.cross_entropy(logits, torch.arange(len(keys)))": "a key for every feature",
     },
