@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._exercise import Case, Exercise
+from ._exercise import Case, Exercise, furthest_row
 from ._formulas import softmax
 
 
@@ -155,7 +155,7 @@ def _by_number_of_keys(queries, keys, values, mask):
 
 
 def _tell(came, expected):
-    row = int(np.abs(came - expected).max(axis=1).argmax())
+    row = furthest_row(came, expected)
     return (
         f"each row must be a mean of the other stream's values, weighted by how well its query fits the other stream's "
         f"keys; row {row} is the furthest off."

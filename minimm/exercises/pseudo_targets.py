@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._exercise import Case, Exercise
+from ._exercise import Case, Exercise, furthest_row
 from ._formulas import softmax, unit
 
 
@@ -76,7 +76,7 @@ def _tell(came, expected):
     off = np.abs(came.sum(axis=1) - 1)
     if off.max() > 1e-3:
         return f"every row is a distribution and adds up to 1; yours has a sum of {came.sum(axis=1)[off.argmax()]:.4g}."
-    row = int(np.abs(came - expected).max(axis=1).argmax())
+    row = furthest_row(came, expected)
     return f"the rows add up to 1, but the shares are wrong; the largest difference is in row {row}."
 
 
