@@ -73,14 +73,18 @@ def combined(results):
 
 
 def collect(folder=None):
-    """{name of a row: {"seeds", "minutes", "test", "novel"}} of all results that there are."""
+    """{name of a row: {"seeds", "minutes", "test", "novel"}} of all results that there are.
+
+    Minutes are those of the first seed alone: only its runs need to have the machine for themselves.
+    """
     rows = {}
     for path in sorted((folder or _paths.data_dir() / "results").glob("*-seed*.json")):
         name, seed = path.stem.rsplit("-seed", 1)
         result = json.loads(path.read_text())
         minutes = (result["seconds"] + sum(result["seconds of starts"].values())) / 60
-        rows.setdefault(name, []).append((int(seed), {"minutes": minutes, **{k: result[k] for k in ("test", "novel")}}))
-    return {name: {"seeds": [seed for seed, _ in of], **combined([r for _, r in of])} for name, of in rows.items()}
+        rows.setdefault(name, []).append((int(seed), minutes, {split: result[split] for split in ("test", "novel")}))
+    return {name: {"seeds": [seed for seed, _, _ in of], "minutes": spread([of[0][1]]),
+                   **combined([result for _, _, result in of])} for name, of in rows.items()}
 
 
 def markdown(rows, architectures):
@@ -106,5 +110,5 @@ def write(architectures):
     folder, rows = _paths.data_dir() / "results", collect()
     write_whole(folder / "learnt.json", lambda file: file.write((json.dumps(rows, indent=1) + "\n").encode()))
     text = ("Made by `make results` from the files beside this one. In percent; the mean over seeds, and the lowest and the\n"
-            "highest where there are several.\n\n" + markdown(rows, architectures))
+            "highest where there are several. Minutes are those of seed 0.\n\n" + markdown(rows, architectures))
     write_whole(folder / "learnt.md", lambda file: file.write(text.encode()))
