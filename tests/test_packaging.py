@@ -352,6 +352,16 @@ def test_course_pages(tmp_path, build_course, capfd):
     assert (folder / "a.ipynb").read_bytes() == before
 
 
+def test_course_does_not_speak_to_a_kernel_that_it_waits_for(tmp_path, build_course):
+    """What an Output shows stays out of the kernel (telling it could stop the run for ever) and stands on the page."""
+    code = nbformat.v4.new_code_cell
+    write_notebook(tmp_path / "notebooks" / "a.ipynb", code("import ipywidgets\nout = ipywidgets.Output()\nout"),
+                   code("with out:\n    print('six', 6)"), code("print('told', len(out.outputs))"))
+    build_course.main(tmp_path / "notebooks", tmp_path / "course")
+    page = (tmp_path / "course" / "a.html").read_text(encoding="utf-8")
+    assert "six 6" in page and "told 0" in page
+
+
 def test_course_keeps_its_old_pages_when_a_notebook_fails(tmp_path, build_course):
     write_notebook(tmp_path / "notebooks" / "a.ipynb", nbformat.v4.new_code_cell("1 / 0"))
     old = tmp_path / "course" / "index.html"

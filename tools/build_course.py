@@ -21,6 +21,7 @@ from bs4 import BeautifulSoup
 from latex2mathml.converter import convert
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from nbclient.output_widget import OutputWidget
 from nbconvert import HTMLExporter
 from nbconvert.filters import markdown2html
 
@@ -89,6 +90,17 @@ def main(notebooks=ROOT / "notebooks", target=ROOT / "build" / "course"):
     print(f"The course is in {target / 'index.html'}")
 
 
+class SilentOutput(OutputWidget):
+    """What an Output shows is kept for the page and not told to the kernel, which has no use for it.
+
+    nbclient tells it through the socket where it waits for the kernel's reply, behind the back of that wait: a reply that
+    arrives at the same moment goes unnoticed, and the run stands still for ever.
+    """
+
+    def send(self, *args, **kwargs):
+        pass
+
+
 def execute(path):
     """The notebook with the outputs of a fresh run, in its own folder, on the kernel of this environment."""
     notebook = nbformat.read(path, as_version=4)
@@ -99,6 +111,7 @@ def execute(path):
         extra_arguments=["--log-level=ERROR"],  # its warnings are about networks; it serves this process only
         resources={"metadata": {"path": str(path.parent)}},
     )
+    client.widget_registry["@jupyter-widgets/output"]["OutputModel"] = SilentOutput
     # What cells print is in the notebook. Apart from that a kernel talks to the terminal, mostly as it ends: about the
     # signal that stops it, about its sockets. That is kept back, and told when the run fails: it may say why.
     with tempfile.TemporaryFile() as said:
