@@ -19,11 +19,10 @@ from pathlib import Path
 import nbformat
 from bs4 import BeautifulSoup
 from latex2mathml.converter import convert
-from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
-from nbclient.output_widget import OutputWidget
 from nbconvert import HTMLExporter
 from nbconvert.filters import markdown2html
+from run_notebook import client, keep_last_states
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -90,38 +89,22 @@ def main(notebooks=ROOT / "notebooks", target=ROOT / "build" / "course"):
     print(f"The course is in {target / 'index.html'}")
 
 
-class SilentOutput(OutputWidget):
-    """What an Output shows is kept for the page and not told to the kernel, which has no use for it.
-
-    nbclient tells it through the socket where it waits for the kernel's reply, behind the back of that wait: a reply that
-    arrives at the same moment goes unnoticed, and the run stands still for ever.
-    """
-
-    def send(self, *args, **kwargs):
-        pass
-
-
 def execute(path):
     """The notebook with the outputs of a fresh run, in its own folder, on the kernel of this environment."""
     notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(
-        notebook,
-        timeout=None,
-        kernel_name="python3",
-        extra_arguments=["--log-level=ERROR"],  # its warnings are about networks; it serves this process only
-        resources={"metadata": {"path": str(path.parent)}},
-    )
-    client.widget_registry["@jupyter-widgets/output"]["OutputModel"] = SilentOutput
+    # A kernel's warnings are about networks; this one serves this process only.
+    running = client(notebook, path, timeout=None, extra_arguments=["--log-level=ERROR"])
     # What cells print is in the notebook. Apart from that a kernel talks to the terminal, mostly as it ends: about the
     # signal that stops it, about its sockets. That is kept back, and told when the run fails: it may say why.
     with tempfile.TemporaryFile() as said:
         try:
-            client.execute(stdout=said, stderr=said)
+            running.execute(stdout=said, stderr=said)
         except (CellExecutionError, RuntimeError) as error:  # a kernel that dies is a RuntimeError
             said.seek(0)
             sys.stderr.write(said.read().decode(errors="replace"))
             why = f"{error.ename}: {error.evalue}" if isinstance(error, CellExecutionError) else error
             sys.exit(f"\nminimm: {path.name} stopped with {why}. Open it with make lab and run it there.")
+    keep_last_states(notebook)
     return notebook
 
 

@@ -11,32 +11,21 @@ import time
 from pathlib import Path
 
 import nbformat
-from nbclient import NotebookClient
+from run_notebook import client, keep_last_states
 
 
 def tidy(notebook):
-    """Of a progress bar that overwrites itself only the last state stays; times of execution go."""
+    """Neither times of execution nor states of widgets are stored."""
+    keep_last_states(notebook)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
-        kept = []
-        for output in cell.get("outputs", []):
-            if output.output_type == "stream" and kept and kept[-1].get("name") == output.name:
-                kept[-1].text += output.text
-            else:
-                kept.append(output)
-        if "outputs" in cell:
-            cell.outputs = kept
-        for output in kept:
-            if output.output_type == "stream":
-                output.text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in output.text.split("\n"))
     notebook.metadata.pop("widgets", None)
     notebook.metadata.language_info = {"name": "python"}
 
 
 def run(notebook, path):
     """Execute `notebook` in the folder of `path`, in place."""
-    resources = {"metadata": {"path": str(path.parent)}}
-    NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources).execute()
+    client(notebook, path, timeout=300).execute()
     tidy(notebook)
 
 
