@@ -9,6 +9,7 @@ import torch
 from test_nlvr import make_split
 from test_nlvr import real as with_corpus
 
+from minimm._paths import data_dir
 from minimm.corpora import nlvr
 from minimm.corpora.nlvr_batches import Data, NLVRBatches, Words, batch_of, read, square
 from minimm.evaluation.nlvr import always, failures, judge, measure, published
@@ -219,3 +220,18 @@ def test_all_of_it_run_by_run(corpus, tmp_path, monkeypatch):
         other["vilt"].encoder.cls.add_(1)
     real.nlvr(corpus, **{**options, "starts": other})
     assert len(calls) == 11 + 5  # another start, other runs
+
+
+def test_a_result_of_other_rows_is_known(monkeypatch):
+    result = {name: {"recipe": {**real.as_told(name, recipe), "box": 48}} for name, recipe in real.RECIPES.items()}
+    assert real.is_now(json.loads(json.dumps(result)))
+    assert not real.is_now({}) and not real.is_now({"albef": result["albef"]})
+    monkeypatch.setitem(real.RECIPES, "vilt", replace(real.RECIPES["vilt"], lr=1.0))
+    assert not real.is_now(result)
+
+
+def test_what_is_recorded_is_of_the_rows_as_they_are():
+    recorded = json.loads((data_dir() / "results" / "nlvr.json").read_text(encoding="utf-8"))
+    assert real.is_now(recorded)
+    assert recorded["published"] == published()
+    assert (recorded["dev"]["examples"], recorded["test"]["examples"]) == (989, 990)

@@ -96,6 +96,17 @@ def digest(model):
     return made.hexdigest()[:16]
 
 
+def as_told(name, recipe):
+    """A row as plain values."""
+    return json.loads(json.dumps(asdict(replace(recipe, make=name))))
+
+
+def is_now(result):
+    """Whether a result of `nlvr`, as its file has it, was made by the rows as they are now."""
+    told = {name: result.get(name, {}).get("recipe", {}) for name in RECIPES}
+    return all({**told[name], **as_told(name, recipe)} == told[name] for name, recipe in RECIPES.items())
+
+
 def once(out, name, settings, make):
     """The mapping that `make(checkpoint)` returns, kept in a file: what the same settings made is not made again."""
     told = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:8]
@@ -149,7 +160,7 @@ def nlvr(folder, out="build/runs", rows=RECIPES, starts=None, box=BOX, folds=FOL
     result["published"] = published()
     for name, recipe in rows.items():
         start = (starts or {}).get(name) or load(recipe.starts[0])
-        told = {**asdict(replace(recipe, make=name)), "box": box, "folds": folds, "start": digest(start),
+        told = {**as_told(name, recipe), "box": box, "folds": folds, "start": digest(start),
                 "dev": len(dev.examples), "test": len(test.examples)}
         result[name] = of_row(name, recipe, start, dev, test, Path(out), told, folds)
     return result

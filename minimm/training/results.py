@@ -23,8 +23,7 @@ from ..evaluation.tasks import chance
 from ..explain import scores
 from ..objectives.contrastive import similarity
 from ..scenes import TASKS, load
-from . import tables, weights
-from .real import nlvr
+from . import real, tables, weights
 from .recipes import RECIPES, Recipe, checkpoint_of, regions, settings, train
 from .tables import result_path
 
@@ -193,8 +192,9 @@ def main():
         for name in explained():
             print(f"explained.json has {name}")
     path = _paths.data_dir() / "results" / "nlvr.json"
-    if given.nlvr and not path.exists() and (not given.names or "nlvr" in given.names):
-        save(path, nlvr(given.nlvr, FOLDER))
+    wanted = given.nlvr and (not given.names or "nlvr" in given.names)
+    if wanted and not (path.exists() and real.is_now(json.loads(path.read_text()))):
+        save(path, real.nlvr(given.nlvr, FOLDER))
         print(f"{path.name} is made")
 
 
