@@ -5,7 +5,7 @@ and ViLT from a picture encoder that learnt labels, ViLBERT from a detector, eve
 """
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Callable
 
@@ -234,6 +234,13 @@ def settings(name, seed, steps=None):
     told = {"name": name, "seed": seed, **asdict(recipe), "steps": steps or recipe.steps}
     del told["make"]
     return {**told, "form": recipe.form and recipe.form.__name__}
+
+
+def same_row(told, now):
+    """Whether a row as plain values, as a file has it, is the row as it is now. What rows did not have yet when the file
+    was made had its default."""
+    defaults = {field.name: field.default for field in fields(Recipe) if field.default is not MISSING}
+    return {**defaults, **told} == {**defaults, **now}
 
 
 def checkpoint_of(folder, name, seed, steps=None):

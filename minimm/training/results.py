@@ -11,7 +11,6 @@ import json
 import platform
 import statistics
 import time
-from dataclasses import MISSING, fields
 from pathlib import Path
 
 import torch
@@ -24,7 +23,7 @@ from ..explain import scores
 from ..objectives.contrastive import similarity
 from ..scenes import TASKS, load
 from . import real, tables, weights
-from .recipes import RECIPES, Recipe, checkpoint_of, regions, settings, train
+from .recipes import RECIPES, checkpoint_of, regions, same_row, settings, train
 from .tables import result_path
 
 ARCHITECTURES = ("vse", "clip", "vilbert", "vilt", "albef")
@@ -60,10 +59,8 @@ def is_there(name, seed):
 
 
 def is_now(recipe, name, seed):
-    """Whether a row of the recipes, as a file has it, is that row as it is now. What rows did not have yet when the file
-    was made had its default."""
-    defaults = {field.name: field.default for field in fields(Recipe) if field.default is not MISSING}
-    return {**defaults, **recipe} == {**defaults, **json.loads(json.dumps(settings(name, seed)))}
+    """Whether a row of the recipes, as a file has it, is that row as it is now."""
+    return same_row(recipe, json.loads(json.dumps(settings(name, seed))))
 
 
 def seconds_of(name, seed):
