@@ -47,7 +47,7 @@ def runs():
     failing = ["albef-vqa-unaligned", "vilbert-entailment-fast"]
     studied = [*TOWERS, *(name for name in RECIPES if "clip-of" in name or "noise" in name or "albef-captions" in name)]
     return [*((name, 0) for name in (*several, *once, *blind, *shipped, *failing, *studied)),
-            *((name, seed) for seed in SEEDS[1:] for name in several)]
+            *((name, seed) for seed in SEEDS[1:] for name in [*several, "vilt-vqa-longer"])]
 
 
 def is_there(name, seed):
