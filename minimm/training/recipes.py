@@ -167,8 +167,8 @@ RECIPES |= {
                                   sees="captions", noise=noise)
     for name, noise in (("captions", 0.0), ("noise-40", 0.4)) for end, alpha in (("", tuning.ALPHA), ("-undistilled", 0.0))}
 # What fails: to fuse before anything is aligned, to tune at the rate of pre-training, and the row "albef-captions", to align
-# by captions alone, of whose words any may be hidden. And ViLT, which with some seeds does not learn to compare two things:
-# is it the time? Twice the steps, so that it sees as many questions as the others.
+# by captions alone, of whose words any may be hidden. And what ViLT lacks is time: with two of three seeds it does not get
+# as far as comparing two things; with twice the steps, and so as many questions as the others, it does.
 RECIPES |= {
     "albef-vqa-unaligned": replace(RECIPES["albef-vqa"], starts=("labels",),
                                    make=lambda labelled: tuning.HEADS["albef"]["vqa"](albef(labelled))),
